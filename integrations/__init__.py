@@ -1,0 +1,1 @@
+"""Where facts come from: connectors, and the bundled reference pipeline."""
