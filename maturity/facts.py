@@ -8,6 +8,7 @@ several sources stand together, so the same id never means two things.
 from __future__ import annotations
 
 import fnmatch
+import io
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -57,6 +58,16 @@ class Table:
         return pd.DataFrame(
             {c.name: pd.Series([row.get(c.name) for row in rows], dtype=_DTYPES[c.kind]) for c in self.columns}
         )
+
+    def from_parquet(self, content: bytes) -> pd.DataFrame:
+        """A stored table, columns typed and in order. Raises ``ValueError`` if the content is no such table."""
+        raw = pd.read_parquet(io.BytesIO(content))
+        if missing := set(self.names) - set(raw.columns):
+            raise ValueError(f"table {self.name} lacks {sorted(missing)}")
+        frame = raw.loc[:, list(self.names)].astype({c.name: _DTYPES[c.kind] for c in self.columns})
+        texts = [c.name for c in self.columns if _DTYPES[c.kind] == "object"]
+        frame[texts] = frame[texts].where(frame[texts].notna(), None)
+        return frame
 
 
 def _table(name: str, stream: str, meaning: str, *columns: tuple[str, str, str]) -> Table:

@@ -1,0 +1,1 @@
+"""The application: who is assessed, what was seen, what it means, and how it is told."""

@@ -1,0 +1,1 @@
+"""REST: the result of an organisation over HTTP, for programs."""

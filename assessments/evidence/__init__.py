@@ -1,0 +1,1 @@
+"""What was seen: sources, collections and the facts they brought."""

@@ -1,0 +1,8 @@
+"""The app of evidence."""
+
+from django.apps import AppConfig
+
+
+class EvidenceConfig(AppConfig):
+    name = "assessments.evidence"
+    label = "evidence"

@@ -1,0 +1,165 @@
+"""collect: read one source once and keep what it said.
+
+Takes a source and the present time; gives a ``Collection``. The connector never raises for remote trouble, so a
+server that is down is a collection that says so; files are written first and listed only when all is there, so an
+interrupted one leaves nothing half-kept.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from assessments.evidence import store
+from assessments.evidence.models import AliasSighting, Collection, Source
+from integrations.connectors.base import Connector, connector
+from maturity.facts import Reading, Statement
+
+Progress = Callable[[int, int | None, str], None]
+
+
+class AlreadyCollecting(Exception):
+    """Another process is reading this source right now."""
+
+
+class _Sink:
+    """Passes rows to the staging area and keeps the few small tables that are looked at after reading."""
+
+    def __init__(self, staging: store.Staging, progress: Progress) -> None:
+        self._staging = staging
+        self._progress = progress
+        self.experiments: set[str] = set()
+        self.aliases: set[tuple[str, str, str]] = set()
+
+    def write(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        self._staging.write(table, rows)
+        if table == "experiments":
+            self.experiments.update(row["experiment"] for row in rows)
+        elif table == "aliases":
+            self.aliases.update((row["name"], row["alias"], row["version"]) for row in rows)
+
+    def progress(self, done: int, total: int | None, what: str) -> None:
+        self._progress(done, total, what)
+
+
+def collect(source: Source, *, progress: Progress | None = None) -> Collection:
+    """Read the source to the end and keep the facts. Raises ``AlreadyCollecting``; remote trouble never raises."""
+    collection = _begin(source)
+    try:
+        with store.Staging(source.organisation_id) as staging:
+            sink = _Sink(staging, progress or (lambda done, total, what: None))
+            statement = connect(source).collect(sink)
+            read = {stream.stream for stream in statement.streams if stream.state is Reading.READ}
+            _finish(collection, statement, staging.commit(read), sink)
+    except BaseException:
+        Collection.objects.filter(pk=collection.pk).update(
+            state=Collection.State.INTERRUPTED, finished_at=timezone.now()
+        )
+        raise
+    return collection
+
+
+def connect(source: Source) -> Connector:
+    """The connector of a source, with its secrets. Raises ``ConfigError`` or ``BadSignature``."""
+    allowed = None if settings.ALLOW_PRIVATE_SOURCES else ()
+    return connector(source.kind, source.full_config(), allow_private=allowed)
+
+
+def _begin(source: Source) -> Collection:
+    with transaction.atomic():
+        locked = Source.objects.select_for_update().get(pk=source.pk)
+        for running in locked.collections.filter(state=Collection.State.RUNNING):
+            if _alive(running.process):
+                raise AlreadyCollecting(f"{source.key} is being collected since {running.started_at:%Y-%m-%d %H:%M} UTC")
+            running.state, running.finished_at = Collection.State.INTERRUPTED, timezone.now()
+            running.save(update_fields=["state", "finished_at"])
+        process = f"{socket.gethostname()}:{os.getpid()}"[-80:]
+        return Collection.objects.create(source=source, started_at=timezone.now(), process=process)
+
+
+def _alive(process: str) -> bool:
+    """Whether the collecting process still runs. Of another machine nothing is known: assume it does."""
+    host, _, pid = process.rpartition(":")
+    if host != socket.gethostname():
+        return True
+    if int(pid) == os.getpid():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _finish(collection: Collection, statement: Statement, manifest: dict[str, dict[str, Any]], sink: _Sink) -> None:
+    source = collection.source
+    last = Collection.objects.in_force(source, until=timezone.now())
+    seen = set(_experiments(source, last)) if last else set()
+    experiments_read = statement.stream("experiments").state is Reading.READ
+    collection.lost_experiments = sorted(seen - sink.experiments) if experiments_read else []
+    collection.state = _state(statement, collection.lost_experiments)
+    collection.statement = statement.to_json()
+    collection.manifest = manifest
+    collection.registry_read = statement.stream("registry").state is Reading.READ
+    collection.finished_at = datetime.fromtimestamp(statement.finished_at / 1000, tz=UTC)
+    with transaction.atomic():
+        collection.save()
+        if collection.registry_read:
+            _sight_aliases(collection, sink.aliases)
+
+
+def _state(statement: Statement, lost: list[str]) -> Collection.State:
+    if not any(stream.state is Reading.READ for stream in statement.streams):
+        return Collection.State.FAILED
+    if not statement.complete:
+        return Collection.State.PARTIAL
+    return Collection.State.SUSPECT if lost else Collection.State.COMPLETE
+
+
+def _experiments(source: Source, collection: Collection) -> list[str]:
+    entry = collection.manifest.get("experiments")
+    if not entry:
+        return []
+    return list(store.read_table(source.organisation_id, "experiments", entry["sha256"])["experiment"])
+
+
+def _sight_aliases(collection: Collection, aliases: set[tuple[str, str, str]]) -> None:
+    """Note every alias that the last reading of the registry did not have, with the interval in which it came."""
+    source = collection.source
+    last = source.collections.exclude(pk=collection.pk).filter(registry_read=True).order_by("-finished_at").first()
+    held = _aliases(source, last) if last else set()
+    AliasSighting.objects.bulk_create(
+        [
+            AliasSighting(
+                source=source, model=model, alias=alias, version=version,
+                after=last.finished_at if last else None, before=collection.finished_at,
+            )
+            for model, alias, version in sorted(aliases - held)
+        ],
+        ignore_conflicts=True,
+    )
+
+
+def _aliases(source: Source, collection: Collection) -> set[tuple[str, str, str]]:
+    entry = collection.manifest.get("aliases")
+    if not entry:
+        return set()
+    frame = store.read_table(source.organisation_id, "aliases", entry["sha256"])
+    return set(zip(frame["name"], frame["alias"], frame["version"], strict=True))
+
+
+def accept(collection: Collection) -> None:
+    """Declare that what a suspect collection no longer saw is really gone; it then counts as complete."""
+    if collection.state != Collection.State.SUSPECT:
+        raise ValueError("only a suspect collection can be accepted")
+    collection.state = Collection.State.COMPLETE
+    collection.save(update_fields=["state"])

@@ -1,0 +1,1 @@
+"""Who: organisations, their projects and their members."""

@@ -1,0 +1,1 @@
+"""What it means: claims, verdicts, and assessments with their results."""

@@ -1,0 +1,134 @@
+"""assess: what the collected facts and the given answers mean, as of a time.
+
+Takes an organisation and a time; gives an ``Assessment`` whose result, pack and page data are all drawn from one
+scorecard. Nothing is decided here: the engine in ``maturity`` decides, this keeps what it said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from django.db import transaction
+
+from assessments.evidence import store
+from assessments.evidence.facts import collections_in_force, part_of, project_table
+from assessments.evidence.models import Collection
+from assessments.organisations.models import Organisation
+from assessments.ratings.models import AnswerSet, Assessment, CapabilityResult
+from maturity import canonical, pack
+from maturity.answers import Answers
+from maturity.gaps import Gap, gaps
+from maturity.schema import load_model
+from maturity.scorecard import CapabilityLevel, Finding, Scorecard
+
+SHOWN_IDS = 50
+"""So many passing and failing ids of a finding stand on a page; the result and the pack hold all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownFinding:
+    """A finding with its first ids, and how many ids there are in all."""
+
+    finding: Finding
+    passing: int
+    failing: int
+
+
+class NothingToAssess(Exception):
+    """The organisation has no project, so there is nothing a level could be about."""
+
+
+def assess(organisation: Organisation, *, as_of: datetime) -> Assessment:
+    """Measure and score everything known at ``as_of`` and keep the result. Raises ``NothingToAssess``."""
+    if not organisation.projects.exists():
+        raise NothingToAssess(f"{organisation.key} has no project in scope; add one with add_organisation --project")
+    collections = collections_in_force(organisation, until=as_of)
+    answers = organisation.answer_sets.filter(given_at__lte=as_of).first()
+    inputs = pack.Inputs(
+        model=load_model(),
+        parts=tuple(part_of(collection) for collection in collections),
+        projects=project_table(organisation),
+        answers=Answers.from_json(answers.content) if answers else Answers(),
+        parameters=pack.Parameters(as_of=int(as_of.timestamp() * 1000), include_reference=organisation.demo),
+    )
+    scorecard = pack.compute(inputs)
+    content = pack.write(inputs, scorecard, _stored_tables(collections))
+    return _keep(organisation, as_of, inputs, scorecard, content, collections, answers)
+
+
+def _stored_tables(collections: Sequence[Collection]) -> dict[str, dict[str, bytes]]:
+    return {
+        collection.source.key: {
+            table: store.path_of(collection.source.organisation_id, entry["sha256"]).read_bytes()
+            for table, entry in collection.manifest.items()
+        }
+        for collection in collections
+    }
+
+
+@transaction.atomic
+def _keep(
+    organisation: Organisation,
+    as_of: datetime,
+    inputs: pack.Inputs,
+    scorecard: Scorecard,
+    content: bytes,
+    collections: Sequence[Collection],
+    answers: AnswerSet | None,
+) -> Assessment:
+    assessment = Assessment.objects.create(
+        organisation=organisation,
+        as_of=as_of,
+        model_version=inputs.model.version,
+        model_digest=inputs.model.digest,
+        result_sha256=store.keep_bytes(organisation.pk, scorecard.to_bytes(), "json"),
+        pack_sha256=store.keep_bytes(organisation.pk, content, "dlemm"),
+        pack_id=pack.pack_id(content),
+        answers=answers,
+        summary=_summary(scorecard, gaps(inputs.model, scorecard)),
+    )
+    assessment.collections.set(collections)
+    runs = inputs.facts["runs"]
+    experiments = dict(zip(runs["run"], runs["experiment"], strict=True))
+    CapabilityResult.objects.bulk_create(
+        CapabilityResult(
+            assessment=assessment, capability=capability.capability, detail=_detail(capability, scorecard, experiments)
+        )
+        for capability in scorecard.capabilities
+    )
+    return assessment
+
+
+def _summary(scorecard: Scorecard, blocking: Sequence[Gap]) -> dict[str, object]:
+    """The scorecard without practices and findings, and the gaps with the first ids: what the overview shows."""
+    dimensions = tuple(
+        replace(dimension, capabilities=tuple(replace(c, practices=()) for c in dimension.capabilities))
+        for dimension in scorecard.dimensions
+    )
+    slim = replace(scorecard, dimensions=dimensions, findings=())
+    return {"scorecard": slim.to_json(), "gaps": [canonical.encode(gap) for gap in blocking]}
+
+
+def _detail(capability: CapabilityLevel, scorecard: Scorecard, experiments: Mapping[str, str]) -> dict[str, object]:
+    cited = {
+        (leaf.finding.indicator, leaf.finding.project)
+        for practice in capability.practices
+        for rating in practice.ratings
+        for leaf in rating.leaves
+        if leaf.finding
+    }
+    shown = [shorten(f) for f in scorecard.findings if (f.indicator, f.project) in cited]
+    ids = {fact for short in shown for fact in (*short.finding.passing, *short.finding.failing)}
+    return {
+        "capability": canonical.encode(capability),
+        "findings": [canonical.encode(short) for short in shown],
+        "experiments": {fact: experiments[fact] for fact in sorted(ids & experiments.keys())},
+    }
+
+
+def shorten(finding: Finding) -> ShownFinding:
+    """The finding with its first ids and the number of all."""
+    short = replace(finding, passing=finding.passing[:SHOWN_IDS], failing=finding.failing[:SHOWN_IDS])
+    return ShownFinding(short, len(finding.passing), len(finding.failing))

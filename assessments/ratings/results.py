@@ -1,0 +1,93 @@
+"""results: a kept assessment read back as the values the engine gave.
+
+Takes an organisation (already checked to be the reader's own); gives ``Result`` values for pages, reports and API.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from assessments.evidence import store
+from assessments.evidence.links import FactLink, fact_link
+from assessments.organisations.models import Organisation
+from assessments.ratings.assess import ShownFinding
+from assessments.ratings.models import Assessment
+from maturity import canonical
+from maturity.gaps import Gap
+from maturity.schema import Model, load_model, parse_model
+from maturity.scorecard import CapabilityLevel, Scorecard
+
+
+@dataclass(frozen=True, slots=True)
+class CapabilityView:
+    """What the page of a capability shows: findings are found by (indicator, project)."""
+
+    level: CapabilityLevel
+    findings: Mapping[tuple[str, str | None], ShownFinding]
+    link: FactLink
+
+
+@dataclass(frozen=True)
+class Result:
+    """One assessment. ``summary`` is the scorecard without practices and findings, ``gaps`` what blocks most."""
+
+    assessment: Assessment
+
+    @cached_property
+    def summary(self) -> Scorecard:
+        return Scorecard.from_json(self.assessment.summary["scorecard"])
+
+    @cached_property
+    def gaps(self) -> tuple[Gap, ...]:
+        return tuple(canonical.decode(Gap, gap) for gap in self.assessment.summary["gaps"])
+
+    @cached_property
+    def model(self) -> Model:
+        """The very model the assessment was made with, out of its pack if the bundled one has moved on."""
+        bundled = load_model()
+        return bundled if bundled.digest == self.assessment.model_digest else _packed_model(self.assessment)
+
+    def capability(self, key: str) -> CapabilityView:
+        """One capability with its practices, findings and links. Raises ``CapabilityResult.DoesNotExist``."""
+        detail = self.assessment.capabilities.get(capability=key).detail
+        shown = [canonical.decode(ShownFinding, row) for row in detail["findings"]]
+        return CapabilityView(
+            level=canonical.decode(CapabilityLevel, detail["capability"]),
+            findings={(short.finding.indicator, short.finding.project): short for short in shown},
+            link=fact_link(self.assessment.organisation, detail["experiments"]),
+        )
+
+    @cached_property
+    def link(self) -> FactLink:
+        """Addresses of every fact that a page or report may cite."""
+        details = self.assessment.capabilities.values_list("detail__experiments", flat=True)
+        merged = {fact: experiment for experiments in details for fact, experiment in experiments.items()}
+        return fact_link(self.assessment.organisation, merged)
+
+    def scorecard(self) -> Scorecard:
+        """The whole scorecard from its kept bytes. Raises ``EvidenceDamaged`` when they are not what was kept."""
+        content = self._kept(self.assessment.result_sha256, "json")
+        return Scorecard.from_json(json.loads(content))
+
+    def pack(self) -> bytes:
+        """The evidence pack. Raises ``EvidenceDamaged`` when it is not what was kept."""
+        return self._kept(self.assessment.pack_sha256, "dlemm")
+
+    def _kept(self, sha256: str, suffix: str) -> bytes:
+        return store.read_bytes(self.assessment.organisation_id, sha256, suffix)
+
+
+def latest(organisation: Organisation) -> Result | None:
+    """The newest result of an organisation, None before the first assessment."""
+    assessment = organisation.assessments.select_related("organisation").first()
+    return Result(assessment) if assessment else None
+
+
+def _packed_model(assessment: Assessment) -> Model:
+    from maturity import pack
+
+    members = pack.model_files(store.read_bytes(assessment.organisation_id, assessment.pack_sha256, "dlemm"))
+    return parse_model(members)

@@ -1,0 +1,1 @@
+"""How it is told: one document value, drawn as PDF and JSON."""

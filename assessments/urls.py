@@ -1,0 +1,25 @@
+"""Every address of the site."""
+
+from django.contrib import admin
+from django.contrib.auth.views import LogoutView
+from django.urls import include, path
+from django.views.i18n import set_language
+
+from assessments.web import capability, help_pages, home, overview, report, sign_in, sources
+
+urlpatterns = [
+    path("", home.home, name="home"),
+    path("sign-in/", sign_in.SignIn.as_view(), name="sign-in"),
+    path("sign-out/", LogoutView.as_view(), name="sign-out"),
+    path("language/", sign_in.open_to_all(set_language), name="set_language"),
+    path("health/", home.health, name="health"),
+    path("help/", help_pages.page, name="help"),
+    path("help/<slug:name>/", help_pages.page, name="help-page"),
+    path("organisations/<slug:key>/", overview.page, name="overview"),
+    path("organisations/<slug:key>/capabilities/<slug:capability>/", capability.page, name="capability"),
+    path("organisations/<slug:key>/sources/", sources.page, name="sources"),
+    path("organisations/<slug:key>/report/", report.page, name="report"),
+    path("organisations/<slug:key>/report/<slug:language>.<slug:kind>", report.file, name="report-file"),
+    path("api/v1/", include("assessments.api.urls")),
+    path("admin/", admin.site.urls),
+]

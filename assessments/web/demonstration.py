@@ -1,0 +1,151 @@
+"""demonstration: the whole road on one machine, from an empty folder to a site with a real result.
+
+A real ``mlflow server`` on loopback, the reference pipeline against it, an organisation with a project and a source,
+and then the same steps that everybody runs: collect, assess. The pipeline and the server are processes of their own;
+this one only starts them, and stops them on its way out, whatever ends it. A second run reuses what is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+
+from assessments.evidence.models import Source
+from assessments.organisations.models import Membership, Organisation, Project
+from assessments.ratings.models import AnswerSet
+from maturity.answers import parse_answers
+from maturity.schema import load_model
+
+KEY, ACCOUNT, PROJECT, CASE = "demo", "demo", "digits", "digits"
+START_SECONDS = 120
+
+
+class DemonstrationError(Exception):
+    """The demonstration cannot go on; the message says why and what to do."""
+
+
+def check_installed() -> None:
+    """Raise ``DemonstrationError`` when the optional packages of the demonstration are missing."""
+    missing = [name for name in ("mlflow", "torch", "sklearn") if find_spec(name) is None]
+    if missing:
+        raise DemonstrationError(f"not installed: {', '.join(missing)}. Run 'make demo', which installs them.")
+
+
+@contextlib.contextmanager
+def mlflow_server() -> Iterator[str]:
+    """A real tracking server on loopback for as long as the block runs; gives its address."""
+    home = Path(settings.DATA) / "demo"
+    home.mkdir(parents=True, exist_ok=True)
+    port = _port(home / "mlflow-port")
+    command = [
+        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+        "--backend-store-uri", f"sqlite:///{home / 'mlflow.db'}", "--artifacts-destination", str(home / "artifacts"),
+    ]
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_TELEMETRY_DISABLED": "true"}
+    with (home / "mlflow.log").open("ab") as log:
+        process = subprocess.Popen(  # noqa: S603 - our own command line
+            command, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+        )
+    try:
+        address = f"http://127.0.0.1:{port}"
+        _wait(process, address, home / "mlflow.log")
+        yield address
+    finally:
+        stop(process)
+
+
+def _port(kept: Path) -> int:
+    """The port of the last time, so that links stay right, or a free one when it is taken."""
+    wanted = int(kept.read_text()) if kept.exists() else 0
+    for port in (wanted, 0):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            chosen = int(probe.getsockname()[1])
+            kept.write_text(str(chosen))
+            return chosen
+    raise DemonstrationError("no free port on loopback for the tracking server")
+
+
+def _wait(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        with contextlib.suppress(urllib.error.URLError, OSError):
+            with urllib.request.urlopen(f"{address}/health", timeout=2):  # noqa: S310 - loopback
+                return
+        time.sleep(0.2)
+    raise DemonstrationError(f"the MLflow server did not start; its log is {log}")
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process and everything it started: politely first, then not."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, sign)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=10)
+            break
+
+
+def run_pipeline(address: str) -> None:
+    """Run the reference pipeline against the server; a finished story on it is reused."""
+    command = [sys.executable, "-m", "integrations.reference", "run", CASE, "--tracking-uri", address, "--project", PROJECT]
+    process = subprocess.Popen(command, cwd=settings.BASE_DIR, start_new_session=True)  # noqa: S603 - our own command
+    try:
+        status = process.wait()
+    finally:
+        stop(process)
+    if status:
+        raise DemonstrationError(f"the reference pipeline ended with status {status}; see its message above")
+
+
+def run_command(*arguments: str) -> None:
+    """Run a management command as a user would, in a process of its own, so that this one stays small."""
+    status = subprocess.run(  # noqa: S603 - our own command line
+        [sys.executable, str(Path(settings.BASE_DIR) / "manage.py"), *arguments], check=False
+    ).returncode
+    if status:
+        raise DemonstrationError(f"manage.py {' '.join(arguments)} ended with status {status}; see its message above")
+
+
+def organisation(address: str) -> Organisation:
+    """The demonstration's organisation with its project, source and claims, made at the first run."""
+    demo, _ = Organisation.objects.get_or_create(key=KEY, defaults={"name": "Reference pipeline demo", "demo": True})
+    Project.objects.get_or_create(
+        organisation=demo, key=PROJECT, defaults={"name": "Handwritten digits", "experiments": ["reference/*"]}
+    )
+    Source.objects.update_or_create(
+        organisation=demo, key="mlflow", defaults={"kind": "mlflow", "config": {"base_url": address}}
+    )
+    if not demo.answer_sets.exists():
+        file = Path(__file__).parent / "demo" / "answers.yaml"
+        answers = parse_answers(file.read_text(encoding="utf-8"), file.name, load_model())
+        AnswerSet.objects.create(organisation=demo, content=answers.to_json(), origin=file.name)
+    return demo
+
+
+def account(demo: Organisation) -> tuple[str, str]:
+    """The demonstration's account with a new random password, which is only ever shown once."""
+    users = get_user_model()
+    user, _ = users.objects.get_or_create(username=ACCOUNT)
+    password = secrets.token_urlsafe(12)
+    user.set_password(password)
+    user.save(update_fields=["password"])
+    Membership.objects.update_or_create(organisation=demo, user=user, defaults={"role": Membership.Role.OWNER})
+    return ACCOUNT, password

@@ -1,0 +1,198 @@
+"""The MLflow connector: settings, a check, a collection, and links into MLflow's own pages.
+
+Takes the settings of one tracking server (2.x or 3.x); gives fact rows and a completeness statement over its REST
+interface. The ``mlflow`` package is not used: its client keeps sign-in details process-wide, follows redirects, and
+takes a broken answer for an empty one.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from integrations.connectors.base import Check, Fields, Refused, Sink
+from integrations.connectors.guard import PRIVATE_NETWORKS, AddressRule, Resolve, resolve
+from integrations.connectors.http import Client, Limits, Timing
+from integrations.connectors.mlflow_api import Api
+from integrations.connectors.mlflow_collection import Collection
+from maturity.facts import Statement
+
+COLLECTOR_VERSION = "1"
+"""Changes when the same server would give other rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class MlflowConfig:
+    """Where a tracking server stands and how to ask it. Secrets are left out of ``repr``.
+
+    ``web_url`` is the address people use, if it differs; ``timeout`` seconds per answer; ``page_size`` runs per page;
+    ``artifact_lookups`` the most runs and logged models whose files are looked into; ``workspace`` the tenant of a
+    server that has tenants; ``allow_private`` the own networks (CIDR) that may be reached, set by the operator.
+    """
+
+    base_url: str
+    token: str = field(default="", repr=False)
+    username: str = ""
+    password: str = field(default="", repr=False)
+    ca_path: str = ""
+    web_url: str = ""
+    workspace: str = ""
+    timeout: float = 120.0
+    page_size: int = 1000
+    artifact_lookups: int = 2000
+    max_bytes: int = 64 * 1024 * 1024
+    allow_private: tuple[str, ...] = PRIVATE_NETWORKS
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The request headers that say who we are and which workspace is meant."""
+        sent = {"X-MLFLOW-WORKSPACE": self.workspace} if self.workspace else {}
+        if self.token:
+            sent["Authorization"] = f"Bearer {self.token}"
+        elif self.username:
+            pair = base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+            sent["Authorization"] = f"Basic {pair}"
+        return sent
+
+    @property
+    def sends_secrets_openly(self) -> bool:
+        """Sign-in details go over a connection that is not encrypted, to another machine."""
+        parts = urlsplit(self.base_url)
+        near = parts.hostname in ("localhost", "127.0.0.1", "::1")
+        return parts.scheme == "http" and not near and "Authorization" in self.headers
+
+
+def parse(data: Mapping[str, Any], *, allow_private: Iterable[str] | None = None) -> MlflowConfig:
+    """Settings as stored → checked settings. Raises ``ConfigError`` with every fault."""
+    fields = Fields(data)
+    config = MlflowConfig(
+        base_url=fields.url("base_url", required=True),
+        token=fields.text("token"),
+        username=fields.text("username", longest=200),
+        password=fields.text("password"),
+        ca_path=fields.text("ca_path"),
+        web_url=fields.url("web_url"),
+        workspace=fields.text("workspace", longest=100),
+        timeout=fields.number("timeout", 120, 0.05, 600),
+        page_size=fields.whole("page_size", 1000, 1, 5000),
+        artifact_lookups=fields.whole("artifact_lookups", 2000, 0, 100_000),
+        max_bytes=fields.whole("max_bytes", 64 * 1024 * 1024, 1024, 512 * 1024 * 1024),
+        allow_private=PRIVATE_NETWORKS if allow_private is None else tuple(allow_private),
+    )
+    _check_sign_in(config, fields)
+    fields.finish()
+    return config
+
+
+def _check_sign_in(config: MlflowConfig, fields: Fields) -> None:
+    if config.token and (config.username or config.password):
+        fields.fault("token", "give either a token or a user name and password")
+    if bool(config.username) != bool(config.password):
+        fields.fault("password", "user name and password belong together")
+    if ":" in config.username:
+        fields.fault("username", "must not contain a colon")
+    if not config.token.isascii() or " " in config.token:
+        fields.fault("token", "must be ASCII without spaces")
+    if not config.workspace.isascii():
+        fields.fault("workspace", "must be ASCII")
+    if config.ca_path and not Path(config.ca_path).is_file():
+        fields.fault("ca_path", "is not a file on this machine")
+
+
+class MlflowConnector:
+    """One MLflow server, read over REST. ``timing`` and ``resolver`` are replaced in tests."""
+
+    kind = "mlflow"
+
+    def __init__(self, config: MlflowConfig, *, timing: Timing | None = None, resolver: Resolve = resolve) -> None:
+        self._config = config
+        self._timing = timing or Timing()
+        self._resolver = resolver
+
+    def check(self) -> Check:
+        """Ask for the version; where none is told, for one experiment."""
+        try:
+            with self._client(tries=2) as client:
+                api = Api(client, self._config.page_size)
+                version = api.version()
+                if not version:
+                    api.first_experiment()
+        except Refused as fault:
+            return Check(False, str(fault))
+        return Check(True, "", version)
+
+    def collect(self, sink: Sink) -> Statement:
+        """Read everything the server shows, streams in the order experiments, registry, models, runs, artifacts."""
+        started = self._now()
+        with self._client() as client:
+            collection = Collection(Api(client, self._config.page_size), sink, self._config.artifact_lookups, started)
+            collection.read(lambda: client.meter.server_ahead or 0)
+            meter = client.meter
+        counts = {
+            **collection.counts,
+            "requests": meter.requests,
+            "retries": meter.retries,
+            "received_bytes": meter.received_bytes,
+        }
+        if meter.server_ahead is not None:
+            counts["server_clock_ahead_s"] = meter.server_ahead
+        return Statement(
+            kind=self.kind,
+            base_url=self._config.base_url,
+            started_at=started,
+            finished_at=self._now(),
+            streams=collection.streams(),
+            server_version=collection.server_version,
+            collector_version=f"{self.kind}/{COLLECTOR_VERSION}",
+            counts=counts,
+            notes=(*collection.notes(), *(("secrets_over_http",) if self._config.sends_secrets_openly else ())),
+        )
+
+    def _client(self, tries: int = 6) -> Client:
+        config = self._config
+        return Client(
+            config.base_url,
+            headers=config.headers,
+            rule=AddressRule.of(config.allow_private),
+            limits=Limits(timeout=config.timeout, tries=tries, max_bytes=config.max_bytes),
+            ca_path=config.ca_path,
+            timing=self._timing,
+            resolver=self._resolver,
+        )
+
+    def _now(self) -> int:
+        return int(self._timing.now() * 1000)
+
+
+def connect(data: Mapping[str, Any], *, allow_private: Iterable[str] | None = None) -> MlflowConnector:
+    """The connector for settings as stored. Raises ``ConfigError`` with every fault."""
+    return MlflowConnector(parse(data, allow_private=allow_private))
+
+
+_PAGES = {
+    "experiments": "experiments/{id}",
+    "runs": "experiments/{experiment}/runs/{id}",
+    "logged_models": "experiments/{experiment}/models/{id}",
+    "registered_models": "models/{id}",
+    "model_versions": "models/{name}/versions/{number}",
+}
+_UNITS = {"experiment": "experiments", "run": "runs", "model": "registered_models", "version": "model_versions"}
+
+
+def link(config: Mapping[str, Any] | MlflowConfig, table: str, row_id: str, *, experiment: str = "") -> str | None:
+    """The page of a fact in MLflow's interface, or None; see ``base.link``. Nothing a server sent gets in unquoted."""
+    values = config if isinstance(config, Mapping) else {"web_url": config.web_url, "base_url": config.base_url}
+    base = str(values.get("web_url") or values.get("base_url") or "").rstrip("/")
+    page = _PAGES.get(_UNITS.get(table, table))
+    name, _, number = row_id.rpartition("/")
+    needed = {"id": row_id, "experiment": experiment, "name": name, "number": number}
+    quoted = {key: quote(value, safe="") for key, value in needed.items()}
+    if page is None or urlsplit(base).scheme not in ("http", "https"):
+        return None
+    if any("{" + key + "}" in page and not value for key, value in quoted.items()):
+        return None
+    return f"{base}/#/{page.format(**quoted)}"

@@ -1,0 +1,133 @@
+"""Looks into the artifacts of chosen runs and logged models: lists of paths, and what a model's text files say.
+
+Takes ids, newest or most important first; gives rows of ``artifacts`` and ``artifact_listings`` and the columns of a
+logged model that only its files tell. The number of owners asked is limited: each costs the server a few requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from integrations.connectors.base import Reason, Refused
+from integrations.connectors.mlflow_api import Api
+from integrations.connectors.mlflow_models import conda_pinned, read_model_file, requirements_pinned
+from integrations.connectors.mlflow_rows import Row
+
+FOLDERS = ("explain", "export", "model", "reports", "technical_file")
+"""Folders whose content is listed too; of any other folder only the name is kept, with a slash at its end."""
+
+_MOST_FAILURES = 10  # in a row: then the artifact store is out of order, and asking on would only load it
+_ROWS_PER_WRITE = 1000
+_SERVER_GONE = frozenset({Reason.UNREACHABLE, Reason.ADDRESS_REFUSED, Reason.TLS, Reason.BAD_HOST})
+
+
+class Lookups:
+    """At most ``limit`` owners are asked; logged models that no version stands for get half of that at most."""
+
+    def __init__(self, api: Api, write: Callable[[str, list[Row]], None], limit: int) -> None:
+        self._api = api
+        self._write = write
+        self._limit = limit
+        self._paths: list[Row] = []
+        self._listings: list[Row] = []
+        self._failures: list[Refused] = []  # in a row
+        self._given_up: Refused | None = None
+        self.asked = 0
+        self.unreadable = 0
+
+    def model(self, row: Row, folder: str | None, *, wanted: bool) -> Row:
+        """What a logged model's files tell: flavors, has_signature, has_example, pinned; empty if not asked or unread.
+
+        ``folder`` is the model's folder in its run's artifacts (MLflow 2), None for a model with artifacts of its own.
+        """
+        if self.asked >= (self._limit if wanted else self._limit // 2):
+            return {}
+        run, model = row["run"], row["model"]
+        inside = f"{folder}/" if folder is not None else ""
+
+        def files(path: str) -> list[tuple[str, bool]]:
+            if folder is None:
+                return self._api.model_files(model, path)
+            found = self._api.run_files(run, (inside + path).rstrip("/"))
+            return [(name.removeprefix(inside), is_folder) for name, is_folder in found]
+
+        def content(path: str) -> bytes:
+            return self._api.model_file(model, path) if folder is None else self._api.run_file(run, inside + path)
+
+        names = self._look(model, files)
+        return {} if names is None else self._described(names, content)
+
+    def run(self, run: str) -> None:
+        """List a run's artifacts."""
+        if self.asked < self._limit:
+            self._look(run, lambda folder: self._api.run_files(run, folder))
+
+    def flush(self) -> None:
+        """Write the rows gathered so far."""
+        self._write("artifacts", self._paths)
+        self._write("artifact_listings", self._listings)
+        self._paths, self._listings = [], []
+
+    def finish(self) -> None:
+        """Write what is left. Raises ``Refused`` if the artifact store turned out to be out of order."""
+        self.flush()
+        if self._given_up is not None or (self.unreadable and self.unreadable == self.asked):
+            raise self._given_up or self._failures[-1]
+
+    def _look(self, owner: str, files: Callable[[str], list[tuple[str, bool]]]) -> set[str] | None:
+        """List an owner's files, those of the known folders included; None when that failed."""
+        if self._given_up is not None:
+            return None
+        self.asked += 1
+        try:
+            paths = self._paths_below(files)
+        except Refused as fault:
+            self._failed(owner, fault)
+            return None
+        self._failures.clear()
+        self._paths += [{"owner": owner, "path": path} for path in paths]
+        self._listings.append({"owner": owner, "read": True})
+        if len(self._paths) >= _ROWS_PER_WRITE:
+            self.flush()
+        return set(paths)
+
+    def _paths_below(self, files: Callable[[str], list[tuple[str, bool]]]) -> list[str]:
+        paths: list[str] = []
+        for path, is_folder in files(""):
+            if not is_folder:
+                paths.append(path)
+            elif path in FOLDERS:
+                paths += [name + "/" * deeper for name, deeper in files(path)]
+            else:
+                paths.append(f"{path}/")
+        return sorted(set(paths))
+
+    def _failed(self, owner: str, fault: Refused) -> None:
+        if fault.reason in _SERVER_GONE:
+            raise fault
+        self._listings.append({"owner": owner, "read": False})
+        self.unreadable += 1
+        self._failures.append(fault)
+        if len(self._failures) >= _MOST_FAILURES:
+            self._given_up = fault
+
+    def _described(self, names: set[str], content: Callable[[str], bytes]) -> Row:
+        """The columns of a logged model that its files tell; a file that cannot be read leaves its columns missing."""
+        described: Row = {}
+        try:
+            described["pinned"] = self._pinned(names, content)
+            found = read_model_file(content("MLmodel")) if "MLmodel" in names else None
+        except Refused as fault:
+            if fault.reason in _SERVER_GONE:
+                raise
+            return described
+        if found is not None:
+            described["flavors"] = ",".join(found.flavors)
+            described["has_signature"] = found.has_signature
+            described["has_example"] = found.has_example
+        return described
+
+    def _pinned(self, names: set[str], content: Callable[[str], bytes]) -> bool:
+        if "requirements.txt" in names:
+            return requirements_pinned(content("requirements.txt"))
+        return "conda.yaml" in names and conda_pinned(content("conda.yaml"))

@@ -1,0 +1,123 @@
+"""What can go wrong for the person at the terminal, each as one sentence with an exit code.
+
+Takes any exception of the story, gives a ``PipelineError`` that says what to do next, or nothing when the fault is
+one of the program (then the traceback is the honest answer).
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib.util
+from collections.abc import Iterator
+
+DISK_FULL_SIGNS = ("no space left", "database or disk is full", "disk quota exceeded")
+UNREACHABLE_SIGNS = ("failed with exception", "max retries exceeded", "connection refused", "connection aborted")
+REFUSED_SIGNS = ("error code 401", "error code 403", "error 401", "error 403", "unauthorized", "permission_denied")
+LIBRARIES = {
+    "torch": "pip install torch",
+    "mlflow": "pip install -r requirements-reference.txt",
+    "sklearn": "pip install -r requirements-reference.txt",
+    "fastapi": "pip install -r requirements-reference.txt",
+    "uvicorn": "pip install -r requirements-reference.txt",
+}
+
+
+class PipelineError(Exception):
+    """A fault that one sentence explains; ``exit_code`` is what the command returns."""
+
+    exit_code = 2
+
+
+class ServerUnreachableError(PipelineError):
+    """The tracking server does not answer, or is no tracking server."""
+
+
+class CredentialsRefusedError(PipelineError):
+    """The tracking server answers but does not let us in."""
+
+
+class MissingLibraryError(PipelineError):
+    """A library of the pipeline is not installed."""
+
+
+class PortUnavailableError(PipelineError):
+    """The serving process got no port, or never answered on it."""
+
+
+class DiskFullError(PipelineError):
+    """This machine or the tracking server has no room left."""
+
+
+class AlreadyRunningError(PipelineError):
+    """Another process is telling the same story on the same server."""
+
+
+class UnknownCaseError(PipelineError):
+    """No case has that name."""
+
+
+class StoryStoppedError(PipelineError):
+    """The pipeline worked and said no: the data check failed or no candidate passed its gate."""
+
+    exit_code = 1
+
+
+class InterruptedStoryError(PipelineError):
+    """A person or the system asked the process to stop."""
+
+    exit_code = 130
+
+
+def require_libraries() -> None:
+    """Raise ``MissingLibraryError`` for the first library that is not installed; imports nothing."""
+    for library, command in LIBRARIES.items():
+        if importlib.util.find_spec(library) is None:
+            raise MissingLibraryError(f"{library} is not installed; install it with: {command}")
+
+
+def explain(error: BaseException, *, tracking_uri: str = "the tracking server") -> PipelineError | None:
+    """The sentence for an exception, looking through its causes; None when it is not one of the known faults."""
+    for link in _chain(error):
+        if isinstance(link, PipelineError):
+            return link
+        if isinstance(link, KeyboardInterrupt):
+            return InterruptedStoryError("Interrupted; open runs were ended as KILLED and nothing is left running.")
+        if known := _explain_one(link, tracking_uri):
+            return known
+    return None
+
+
+def _explain_one(error: BaseException, tracking_uri: str) -> PipelineError | None:
+    text = str(error).lower()
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = f" ({error.filename})" if error.filename else ""
+        return DiskFullError(f"The disk of this machine is full{where}; free some space and run again.")
+    if isinstance(error, ModuleNotFoundError) and error.name in LIBRARIES:
+        return MissingLibraryError(f"{error.name} is not installed; install it with: {LIBRARIES[error.name]}")
+    if not _is_from_mlflow(error):
+        return None
+    if any(sign in text for sign in DISK_FULL_SIGNS):
+        return DiskFullError(f"The disk of the tracking server at {tracking_uri} is full; free some space there.")
+    if any(sign in text for sign in REFUSED_SIGNS):
+        return CredentialsRefusedError(
+            f"The tracking server at {tracking_uri} refused the credentials; set MLFLOW_TRACKING_TOKEN, or "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
+        )
+    if any(sign in text for sign in UNREACHABLE_SIGNS):
+        return ServerUnreachableError(f"The tracking server at {tracking_uri} does not answer; is it running?")
+    return None
+
+
+def _is_from_mlflow(error: BaseException) -> bool:
+    """Client and transport errors of MLflow, told by their module so that nothing heavy is imported here."""
+    return type(error).__module__.split(".")[0] in ("mlflow", "requests", "urllib3")
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The exception, then what it was raised from or while handling, each once."""
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        yield link
+        link = link.__cause__ or link.__context__

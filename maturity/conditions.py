@@ -1,0 +1,393 @@
+"""Judges conditions over every unit of a world at once: which fulfil them, and of which nothing can be said.
+
+Takes a ``World`` and the conditions of ``vocabulary``; gives a ``Verdict`` of two sets of ids. Three values are kept apart
+throughout (Kleene's strong logic, S. C. Kleene, Introduction to Metamathematics, 1952, §64): a file list that was not
+read says neither that a file is there nor that it is missing.
+
+A version has its own tags and fields. Parameters, metrics and artifacts it takes from its source run and from every run
+tagged ``dlemm.model_version`` with it; where several log the same name, the run that started last speaks.
+``declared`` looks at the thing itself and then outwards: a version, its registered model, its runs; a run, the version
+it is linked to with that version's model, its experiment.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain
+from operator import eq, ge, gt, le, lt
+from typing import Any, TypeVar
+
+from maturity import lineage, studies
+from maturity import vocabulary as v
+from maturity.keyed import DAY, compiled, number_of, present, time_of
+from maturity.populations import World, names_in, source_of
+from maturity.vocabulary import Condition, Term, Unit
+
+_T = TypeVar("_T")
+_NOTHING: frozenset[str] = frozenset()
+_OPS: Mapping[str, Callable[[Fraction, Fraction], bool]] = {"==": eq, ">=": ge, "<=": le, ">": gt, "<": lt}
+_NAMED: Mapping[str, Callable[[World, str], bool | None]] = {**lineage.HOLDS, **studies.HOLDS}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Ids that fulfil a condition, and ids of which it is unknown. All others do not fulfil it."""
+
+    yes: frozenset[str]
+    unknown: frozenset[str] = _NOTHING
+
+
+class Judge:
+    """Conditions and terms over a world; each is worked out once and kept."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._verdicts: dict[tuple[Unit, Condition], Verdict] = {}
+        self._numbers: dict[tuple[Unit, Term], Mapping[str, Fraction]] = {}
+        self._ids: dict[Unit, frozenset[str]] = {}
+
+    def ids(self, unit: Unit) -> frozenset[str]:
+        """Every thing of a unit that counts."""
+        world = self.world
+        if unit not in self._ids:
+            found: Iterable[str] = {
+                Unit.RUN: lambda: world.runs,
+                Unit.VERSION: lambda: world.versions,
+                Unit.MODEL: lambda: world.version_fields["name"].values(),
+                Unit.INPUT: lambda: world.input_rows,
+                Unit.LOGGED_MODEL: lambda: world.logged_fields["run"],
+                Unit.DATASET: lambda: world.labelled,
+                Unit.WEEK: lambda: world.weeks,
+            }[unit]()
+            self._ids[unit] = frozenset(found)
+        return self._ids[unit]
+
+    def verdict(self, unit: Unit, condition: Condition) -> Verdict:
+        """Which things of a unit fulfil a condition."""
+        key = (unit, condition)
+        if key not in self._verdicts:
+            self._verdicts[key] = self._judge(unit, condition)
+        return self._verdicts[key]
+
+    def _judge(self, unit: Unit, condition: Condition) -> Verdict:
+        match condition:
+            case v.All(parts):
+                return self._every(unit, [self.verdict(unit, part) for part in parts])
+            case v.Any(parts):
+                found = [self.verdict(unit, part) for part in parts]
+                yes = _NOTHING.union(*(part.yes for part in found))
+                return Verdict(yes, _NOTHING.union(*(part.unknown for part in found)) - yes)
+            case v.Not(part):
+                inner = self.verdict(unit, part)
+                return Verdict(self.ids(unit) - inner.yes - inner.unknown, inner.unknown)
+            case v.Related():
+                return self._related(unit, condition)
+        return self._single(unit, condition)
+
+    def _every(self, unit: Unit, found: list[Verdict]) -> Verdict:
+        yes = frozenset.intersection(*(part.yes for part in found))
+        possible = frozenset.intersection(*(part.yes | part.unknown for part in found))
+        return Verdict(yes, possible - yes)
+
+    def _single(self, unit: Unit, condition: Condition) -> Verdict:
+        match condition:
+            case v.TextIs(place, key, test):
+                return self._text_is(unit, place, key, test)
+            case v.Compare(left, op, right):
+                return self._compare(unit, left, op, right)
+            case v.MetricLogged(pattern, at_least):
+                return self._metrics(unit, pattern, at_least)
+            case v.Flag(name):
+                return self._flag(unit, name)
+            case v.Artifact(patterns):
+                return self._artifact(unit, patterns)
+            case v.Member(population):
+                return Verdict(frozenset(self.world.members(population.name)))
+            case v.StartedWithin(days):
+                since = self.world.as_of - days * DAY
+                return Verdict(frozenset(run for run, at in self.world.run_fields["start_at"].items() if at >= since))
+            case v.Holds(name):
+                return self._holds(unit, name)
+        return Verdict(_NOTHING, self.ids(unit))
+
+    def _holds(self, unit: Unit, name: str) -> Verdict:
+        yes, unknown = set(), set()
+        for key in self.ids(unit):
+            answer = _NAMED[name](self.world, key)
+            if answer is None:
+                unknown.add(key)
+            elif answer:
+                yes.add(key)
+        return Verdict(frozenset(yes), frozenset(unknown))
+
+    # texts
+
+    def texts(self, unit: Unit, place: str, key: str) -> Mapping[str, str]:
+        """Id to a non-empty text: a tag, a parameter, a field or a declaration."""
+        world = self.world
+        if place == "field":
+            return self._fields(unit, key)
+        if unit is Unit.INPUT:
+            tags = {
+                i: world.input_tags.get((str(row["run"]), str(row["digest"])), {})
+                for i, row in world.input_rows.items()
+            }
+            return {i: found[key] for i, found in tags.items() if key in found}
+        if unit is Unit.VERSION:
+            return {
+                "tag": lambda: world.version_tags.of(key),
+                "param": lambda: self._from_runs(world.run_params.of(key)),
+                "declared": lambda: {**self._from_runs(world.run_tags.of(key)), **self._of_version(key)},
+            }[place]()
+        if place == "declared":
+            return {**self._outside(key), **world.run_tags.of(key)}
+        return (world.run_tags if place == "tag" else world.run_params).of(key)
+
+    def _fields(self, unit: Unit, key: str) -> Mapping[str, str]:
+        world = self.world
+        if unit is Unit.INPUT:
+            values: Mapping[str, Any] = {i: row[key] for i, row in world.input_rows.items()}
+        else:
+            of = {
+                Unit.RUN: world.run_fields,
+                Unit.VERSION: world.version_fields,
+                Unit.LOGGED_MODEL: world.logged_fields,
+            }
+            values = of[unit][key]
+        return {i: str(value) for i, value in values.items() if present(value)}
+
+    def _of_version(self, key: str) -> dict[str, str]:
+        """Version to what it or its registered model declares."""
+        models = self.world.model_tags.of(key)
+        names = self.world.version_fields["name"]
+        return {version: models[name] for version, name in names.items() if name in models} | {
+            version: value for version, value in self.world.version_tags.of(key).items() if version in names
+        }
+
+    def _outside(self, key: str) -> dict[str, str]:
+        """Run to what its experiment declares, or, before that, the version it is linked to."""
+        world = self.world
+        experiments, versions = world.experiment_tags.of(key), self._of_version(key)
+        found = {run: experiments[e] for run, e in world.run_fields["experiment"].items() if e in experiments}
+        return found | {run: versions[ver] for run, ver in world.linked_versions.items() if ver in versions}
+
+    def _from_runs(self, values: Mapping[str, _T]) -> dict[str, _T]:
+        """Version to the value of the newest of its runs that has one."""
+        found = {}
+        for version, runs in self.world.evidence_runs.items():
+            for run in runs:
+                if run in values:
+                    found[version] = values[run]
+                    break
+        return found
+
+    def _text_is(self, unit: Unit, place: str, key: str, test: v.Test) -> Verdict:
+        texts = self.texts(unit, place, key)
+        check = self._check(test)
+        yes = frozenset(i for i, text in texts.items() if check(text.strip(), i)) & self.ids(unit)
+        if unit is Unit.LOGGED_MODEL and key == "flavors":
+            return Verdict(yes, self.ids(unit) - texts.keys())
+        return Verdict(yes)
+
+    def _check(self, test: v.Test) -> Callable[[str, str], bool]:
+        values = test.values
+        if test.kind == "matches":
+            expression = re.compile(values[0])
+            return lambda text, _: expression.search(text) is not None
+        if test.kind == "names":
+            known = self._known(values[0])
+            return lambda text, i: any(f"{source_of(i)}:{name}" in known or name in known for name in names_in(text))
+        return {
+            "present": lambda text, _: True,
+            "equals": lambda text, _: text == values[0],
+            "in": lambda text, _: text in values,
+            "not_in": lambda text, _: text not in values,
+            "min_length": lambda text, _: len(text) >= int(values[0]),
+        }[test.kind]
+
+    def _known(self, what: str) -> frozenset[str]:
+        world = self.world
+        if what == "project":
+            return frozenset(world.facts["projects"]["project"])
+        if what == "registered_model":
+            return frozenset(chain(world.facts["registered_models"]["name"], world.version_fields["name"].values()))
+        return world.versions if what == "version" else world.runs
+
+    # numbers
+
+    def numbers(self, unit: Unit, term: Term) -> Mapping[str, Fraction]:
+        """Id to the exact value of a term, ids without one left out."""
+        key = (unit, term)
+        if key not in self._numbers:
+            self._numbers[key] = self._values(unit, term)
+        return self._numbers[key]
+
+    def _values(self, unit: Unit, term: Term) -> Mapping[str, Fraction]:
+        world = self.world
+        match term:
+            case v.Number(value):
+                return dict.fromkeys(self.ids(unit), value)
+            case v.Now():
+                return dict.fromkeys(self.ids(unit), Fraction(world.as_of, DAY))
+            case v.Metric(key):
+                return self._metric(unit, key)
+            case v.Declared(key, default):
+                return self._declared(unit, key, default)
+            case v.Time(key):
+                times = {i: time_of(text) for i, text in self.texts(unit, "tag", key).items()}
+                return {i: Fraction(at, DAY) for i, at in times.items() if at is not None}
+            case v.Annotation(keys):
+                return self._annotation(keys)
+        return self._computed(unit, term)
+
+    def _declared(self, unit: Unit, key: str, default: Fraction | None) -> Mapping[str, Fraction]:
+        """Numbers in tags. The default stands where nothing is declared, not where what is declared is no number."""
+        texts = self.texts(unit, "declared", key)
+        numbers = {i: number_of(text) for i, text in texts.items()}
+        found = {i: number for i, number in numbers.items() if number is not None}
+        return found if default is None else dict.fromkeys(self.ids(unit) - texts.keys(), default) | found
+
+    def _metric(self, unit: Unit, key: str) -> Mapping[str, Fraction]:
+        values = self.world.run_metrics.of(key)
+        chosen = self._from_runs(values) if unit is Unit.VERSION else values
+        return {i: Fraction(repr(float(value))) for i, value in chosen.items()}
+
+    def _annotation(self, keys: tuple[str, ...]) -> Mapping[str, Fraction]:
+        found = {}
+        for dataset, runs in self.world.annotations.items():
+            logged = (
+                self.world.run_metrics.of(key)[run]
+                for run in runs
+                for key in keys
+                if run in self.world.run_metrics.of(key)
+            )
+            for value in logged:
+                found[dataset] = Fraction(repr(float(value)))
+                break
+        return found
+
+    def _computed(self, unit: Unit, term: v.Computed) -> Mapping[str, Fraction]:
+        parts = [self.numbers(unit, part) for part in term.parts]
+        ids = frozenset.intersection(*(frozenset(part) for part in parts))
+        found = {i: _arithmetic(term.op, [part[i] for part in parts]) for i in ids}
+        return {i: value for i, value in found.items() if value is not None}
+
+    def _compare(self, unit: Unit, left: Term, op: str, right: Term) -> Verdict:
+        a, b, compare = self.numbers(unit, left), self.numbers(unit, right), _OPS[op]
+        return Verdict(frozenset(i for i in a.keys() & b.keys() if compare(a[i], b[i])) & self.ids(unit))
+
+    def _metrics(self, unit: Unit, pattern: str, at_least: int) -> Verdict:
+        found: dict[str, set[str]] = {}
+        for key, part in self.world.run_metrics.keys_like(pattern).items():
+            for run in self.world.run_metrics.of(key):
+                found.setdefault(run, set()).add(part)
+        if unit is Unit.VERSION:
+            runs = self.world.evidence_runs
+            found = {version: set().union(*(found.get(run, ()) for run in mine)) for version, mine in runs.items()}
+        return Verdict(frozenset(i for i, parts in found.items() if len(parts) >= at_least))
+
+    # things that may not have been read
+
+    def _flag(self, unit: Unit, name: str) -> Verdict:
+        if unit is Unit.INPUT:
+            flags: Mapping[str, Any] = {i: row[name] for i, row in self.world.input_rows.items()}
+        else:
+            flags = self.world.logged_fields[name]
+        yes = frozenset(i for i, flag in flags.items() if present(flag) and bool(flag))
+        return Verdict(yes, frozenset(i for i, flag in flags.items() if not present(flag)))
+
+    def _artifact(self, unit: Unit, patterns: tuple[str, ...]) -> Verdict:
+        expressions = [(compiled(pattern), "/" in pattern) for pattern in patterns]
+        having = {
+            owner
+            for owner, paths in self.world.artifact_paths.items()
+            if any(
+                e.fullmatch(path if whole else path.rpartition("/")[2]) for path in paths for e, whole in expressions
+            )
+        }
+        yes, unknown = set(), set()
+        for key in self.ids(unit):
+            owners = self._owners(unit, key)
+            if not having.isdisjoint(owners):
+                yes.add(key)
+            elif not self.world.listed.issuperset(owners):
+                unknown.add(key)
+        return Verdict(frozenset(yes), frozenset(unknown))
+
+    def _owners(self, unit: Unit, key: str) -> list[str]:
+        """Whose artifacts belong to a run or a version: its runs, their logged models, the version's own."""
+        runs = self.world.evidence_runs.get(key, ()) if unit is Unit.VERSION else (key,)
+        own = self.world.logged_of_version(key) if unit is Unit.VERSION else ()
+        return [*own, *runs, *(model for run in runs for model in self.world.run_models.get(run, ()))]
+
+    # relations
+
+    def _related(self, unit: Unit, condition: v.Related) -> Verdict:
+        inner = self.verdict(condition.target, condition.condition)
+        distinct = condition.distinct
+        texts = self.texts(condition.target, distinct.place, distinct.key) if distinct else {}
+        check = self._check(distinct.test) if distinct else None
+        yes, unknown = set(), set()
+        for key, things in self._relation(unit, condition.relation):
+            if check is not None:
+                things = tuple(i for i in things if i in texts and check(texts[i].strip(), i))
+            sure = [i for i in things if i in inner.yes]
+            maybe = [i for i in things if i in inner.yes or i in inner.unknown]
+            if condition.every:
+                passed, possible = bool(things) and len(sure) == len(things), len(maybe) == len(things) > 0
+            else:
+                count = len if distinct is None else lambda found: len({texts[i].strip() for i in found})
+                passed, possible = count(sure) >= condition.at_least, count(maybe) >= condition.at_least
+            (yes if passed else unknown if possible else set()).add(key)
+        return Verdict(frozenset(yes), (self._unseen(unit, condition.relation) | unknown) - yes)
+
+    def _unseen(self, unit: Unit, relation: str) -> frozenset[str]:
+        """Things whose logged models nobody could read: none found says nothing."""
+        if relation != "some_model":
+            return _NOTHING
+        return frozenset(i for i in self.ids(unit) if not self.world.read(i, "logged_models"))
+
+    def _relation(self, unit: Unit, relation: str) -> Iterable[tuple[str, tuple[str, ...]]]:
+        world = self.world
+        if relation == "some_run":
+            return world.evidence_runs.items() if unit is Unit.VERSION else self._monitored()
+        of_run = {"some_input": world.run_inputs, "every_input": world.run_inputs, "children": world.children,
+                  "every_child": world.children, "annotation_run": world.annotations}  # fmt: skip
+        if relation in of_run:
+            return of_run[relation].items()
+        if relation == "some_model":
+            return (
+                world.run_models.items()
+                if unit is Unit.RUN
+                else ((i, world.logged_of_version(i)) for i in world.versions)
+            )
+        if relation == "production_version":
+            return [(name, (version,)) for name, version in world.carrying]
+        runs = {version: run for version in world.versions if (run := world.source_run(version))}
+        if relation == "source_run":
+            return [(version, (run,)) for version, run in runs.items()]
+        experiments = world.run_fields["experiment"]
+        return [(version, world.experiment_runs.get(experiments[run], ())) for version, run in runs.items()]
+
+    def _monitored(self) -> Iterable[tuple[str, tuple[str, ...]]]:
+        """Week to the MONITOR runs of its version that started in it."""
+        start, monitors = self.world.run_fields["start_at"], set(self.world.members("MONITOR"))
+        for week, (version, monday) in self.world.weeks.items():
+            runs = self.world.evidence_runs.get(version, ())
+            yield week, tuple(run for run in runs if run in monitors and monday <= start[run] < monday + 7 * DAY)
+
+
+def _arithmetic(op: str, parts: list[Fraction]) -> Fraction | None:
+    if op == "sum":
+        return sum(parts, Fraction(0))
+    if op == "difference":
+        return parts[0] - parts[1]
+    if op == "ratio":
+        return parts[0] / parts[1] if parts[1] else None
+    product = Fraction(1)
+    for part in parts:
+        product *= part
+    return product

@@ -1,0 +1,200 @@
+"""Measures the indicators of a model over facts: facts in, findings out, the same bytes every time.
+
+``measure_all`` looks at every indicator for each project and for the whole organisation (project None); ``measure`` at
+one. No clock, no network: ``as_of`` says what time it is. A finding either has a value, or says which of these it is:
+could not look (a stream was not read, or most of the population could not be judged), not supported (no source has
+such facts, or nobody says how to measure it), no evidence (nothing to observe), not applicable (the indicator's own
+``not_applicable_if_all`` holds for everyone). Members that could not be judged are left out of a share and counted in
+``details["unknown"]``; when they are more than half of those asked about, there is no value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from maturity.conditions import Judge, Verdict
+from maturity.facts import Facts, Reading
+from maturity.functions import FUNCTIONS, Tally, median, share
+from maturity.keyed import DAY
+from maturity.populations import World
+from maturity.schema import Indicator, Model
+from maturity.scorecard import Finding, Outcome
+from maturity.vocabulary import Condition, How, Measure, Unit
+
+_BASE = ("experiments", "runs", "registry")
+
+
+@dataclass(frozen=True, slots=True)
+class _Why:
+    """Why there is no value: an outcome, the key of a sentence in ``words``, and its details."""
+
+    outcome: Outcome
+    reason: str
+    details: Mapping[str, str]
+
+
+def measure_all(model: Model, facts: Facts, *, as_of: int, projects: Iterable[str]) -> tuple[Finding, ...]:
+    """Every indicator for the whole organisation and for each project, ordered by indicator, then project.
+
+    ``as_of`` is in milliseconds since 1970-01-01 UTC.
+    """
+    judge = Judge(World(model, facts, as_of))
+    scopes = [None, *sorted(set(projects))]
+    return tuple(
+        _measured(judge, indicator, project) for _, indicator in sorted(model.indicators.items()) for project in scopes
+    )
+
+
+def measure(model: Model, indicator: Indicator, facts: Facts, *, as_of: int, project: str | None) -> Finding:
+    """One indicator for one project, or for the whole organisation (None)."""
+    return _measured(Judge(World(model, facts, as_of)), indicator, project)
+
+
+def _measured(judge: Judge, indicator: Indicator, project: str | None) -> Finding:
+    world = judge.world
+    empty = Finding(indicator.id, project, Outcome.NOT_SUPPORTED, window=(world.since, world.as_of))
+    if indicator.measure is None:
+        return replace(empty, reason="no_source_yet")
+    if why := _unreadable(world, indicator.measure, project):
+        return replace(empty, outcome=why.outcome, reason=why.reason, details=why.details)
+    found = _tally(judge, indicator.measure, project)
+    base = replace(empty, read_at=_read_at(world, indicator.measure, project))
+    if isinstance(found, _Why):
+        return replace(base, outcome=found.outcome, reason=found.reason, details=found.details)
+    finding = replace(
+        base,
+        outcome=None if found.value is not None else Outcome.NO_EVIDENCE,
+        value=found.value,
+        n=found.n,
+        numerator=found.numerator,
+        denominator=found.denominator,
+        unit=found.unit,
+        passing=found.passing,
+        failing=found.failing,
+        reason="" if found.value is not None else "nothing_observed" if found.failing else "empty_population",
+        details=_details(world, indicator.measure, project) | dict(found.details),
+    )
+    return finding
+
+
+# whether the sources could be read
+
+
+def _relevant(world: World, project: str | None, stream: str) -> list[str]:
+    """Sources that matter for a stream: those with runs or versions that count, and those whose silence may hide some."""
+    having = world.sources(project)
+    hidden = {
+        source
+        for source, statement in world.facts.statements.items()
+        if any(statement.stream(base).state is Reading.COULD_NOT_LOOK for base in _BASE)
+    }
+    known = world.facts.statements.keys()
+    chosen = sorted((having | hidden) & known)
+    return chosen or (sorted(known) if stream in _BASE else [])
+
+
+def _unreadable(world: World, measure: Measure, project: str | None) -> _Why | None:
+    """Why the streams that a measure needs cannot carry it, or None when they can."""
+    if not world.facts.statements:
+        return _Why(Outcome.COULD_NOT_LOOK, "no_source", {})
+    for stream in sorted(measure.streams - {"projects"}):
+        sources = _asked(world, measure, project, stream)
+        readings = {source: world.facts.statements[source].stream(stream) for source in sources}
+        for source, reading in readings.items():
+            if reading.state is Reading.COULD_NOT_LOOK:
+                details = {"stream": stream, "source": source, "why": reading.reason}
+                return _Why(Outcome.COULD_NOT_LOOK, "stream_not_read", details)
+        missing = [reading for reading in readings.values() if reading.state is Reading.NOT_SUPPORTED]
+        if stream in measure.must and readings and len(missing) == len(readings):
+            details = {"stream": stream, "source": ", ".join(sources), "why": missing[0].reason}
+            return _Why(Outcome.NOT_SUPPORTED, "stream_not_supported", details)
+    return None
+
+
+def _asked(world: World, measure: Measure, project: str | None, stream: str) -> list[str]:
+    """The sources a stream must be read from. Logged models settle only which runs without a stage are trainings."""
+    sources = _relevant(world, project, stream)
+    used = replace(measure, population=None).streams if measure.population else measure.streams
+    if stream == "logged_models" and stream not in used:
+        return [source for source in sources if source in world.untagged_sources]
+    return sources
+
+
+def _read_at(world: World, measure: Measure, project: str | None) -> int | None:
+    """The oldest end of a reading among the sources that the measure rests on."""
+    streams = measure.streams - {"projects"}
+    sources = {source for stream in streams for source in _relevant(world, project, stream)}
+    return min((world.facts.statements[source].finished_at for source in sources), default=None)
+
+
+# measuring
+
+
+def _tally(judge: Judge, measure: Measure, project: str | None) -> Tally | _Why:
+    if measure.how is How.FUNCTION or measure.population is None:
+        return FUNCTIONS[measure.function](judge.world, project)
+    unit, members = measure.population.unit, judge.world.members(measure.population.name, project)
+    if measure.not_applicable_if_all is not None and members:
+        if judge.verdict(unit, measure.not_applicable_if_all).yes.issuperset(members):
+            return _Why(Outcome.NOT_APPLICABLE, "not_applicable", {"population": measure.population.name})
+    where = judge.verdict(unit, measure.where) if measure.where else Verdict(frozenset(members))
+    chosen = tuple(i for i in members if i in where.yes)
+    unsure = [i for i in members if i in where.unknown]
+    if measure.condition is not None:
+        return _counted(judge, measure, unit, measure.condition, chosen, len(unsure))
+    return _aggregated(judge, measure, unit, chosen)
+
+
+def _counted(
+    judge: Judge, measure: Measure, unit: Unit, condition: Condition, chosen: tuple[str, ...], unsure: int
+) -> Tally | _Why:
+    verdict = judge.verdict(unit, condition)
+    passing = tuple(i for i in chosen if i in verdict.yes)
+    unknown = sum(i in verdict.unknown for i in chosen) + unsure
+    asked = len(chosen) + unsure
+    if 2 * unknown > asked:
+        return _Why(Outcome.COULD_NOT_LOOK, "mostly_unknown", {"unknown": str(unknown), "of": str(asked)})
+    failing = tuple(i for i in chosen if i not in verdict.yes and i not in verdict.unknown)
+    details = {"unknown": str(unknown), "of": str(asked)} if unknown else {}
+    if measure.how is How.SHARE:
+        return share(unit.value, passing, failing, **details)
+    n = len(passing) + len(failing)
+    return Tally(Fraction(len(passing)) if n else None, n, unit.value, passing, failing, details=details)
+
+
+def _aggregated(judge: Judge, measure: Measure, unit: Unit, chosen: tuple[str, ...]) -> Tally:
+    """Median, minimum, maximum or latest of a term. Passing are those that have a value, failing those that have none."""
+    assert measure.term is not None  # noqa: S101 - parse_measure gives every aggregate a term
+    numbers = judge.numbers(unit, measure.term)
+    having = tuple(i for i in chosen if i in numbers)
+    lacking = tuple(i for i in chosen if i not in numbers)
+    if not having:
+        return Tally(None, 0, unit.value, (), lacking)
+    if measure.how is How.MEDIAN:
+        return Tally(median([numbers[i] for i in having]), len(having), unit.value, having, lacking)
+    decider = _decider(judge, measure.how, having, numbers)
+    return Tally(numbers[decider], len(having), unit.value, having, lacking, details={"decided_by": decider})
+
+
+def _decider(judge: Judge, how: How, having: tuple[str, ...], numbers: Mapping[str, Fraction]) -> str:
+    if how is How.LATEST:
+        return judge.world.newest_first(having)[0]
+    return (min if how is How.MIN else max)(having, key=lambda i: numbers[i])
+
+
+def _details(world: World, measure: Measure, project: str | None) -> dict[str, str]:
+    """Where releases count, how many production times are intervals only, and the widest of these in days."""
+    names = {measure.population.name} if measure.population else set()
+    if not names & {"RELEASED", "MODELS"} and measure.function not in ("lead_time_known", "rank_correlation"):
+        return {}
+    seen = [live for v in world.members("RELEASED", project) if not (live := world.go_live[v]).exact]
+    if not seen:
+        return {}
+    widths = [live.at - live.after for live in seen if live.after is not None]
+    widest = "open" if len(widths) < len(seen) else str(-(-max(widths) // DAY))
+    return {"seen_only": str(len(seen)), "widest_interval_days": widest}
+
+
+__all__ = ["measure", "measure_all"]

@@ -1,0 +1,278 @@
+"""The evidence pack: one file from which anyone can compute a result again, offline, to identical bytes.
+
+A pack is a plain ZIP (stored, not compressed; fixed dates; members in order of name) with
+
+- ``model/…``            the model's files, byte for byte
+- ``facts/<source>/…``   ``statement.json`` and one Parquet file per fact table
+- ``projects.json``      the projects in scope
+- ``answers.json``       claims, verdicts and waivers
+- ``parameters.json``    as-of time, weights, whether reference runs count
+- ``result.json``        the scorecard
+- ``manifest.json``      the SHA-256 of every other member; its own SHA-256 is the *pack id*
+
+``verify`` re-reads, re-measures and re-scores; any changed byte, inside a member or between them, is found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from maturity import canonical
+from maturity.answers import Answers
+from maturity.facts import TABLES, Facts, Part, Statement, assemble
+from maturity.indicators import measure_all
+from maturity.reader import ModelError
+from maturity.schema import Model, parse_model
+from maturity.scorecard import Scorecard, Weights
+from maturity.scoring import score
+
+FORMAT = "dlemm-pack/1"
+MAX_BYTES = 4 * 1024**3
+_NAME = re.compile(r"(manifest|projects|answers|parameters|result)\.json|model/[\w./-]+\.yaml|facts/[a-z0-9-]+/[\w.]+")
+
+
+class PackError(Exception):
+    """The file is no pack, or not the pack it claims to be; the message says what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What besides model, facts and answers decides a result: time (ms UTC), weights, and the reference switch."""
+
+    as_of: int
+    weights: Weights = Weights()
+    include_reference: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Everything a result is computed from."""
+
+    model: Model
+    parts: tuple[Part, ...]
+    projects: pd.DataFrame
+    answers: Answers
+    parameters: Parameters
+
+    @property
+    def facts(self) -> Facts:
+        return assemble(self.parts, self.projects, include_reference=self.parameters.include_reference)
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What verifying found: the pack id, the result, and every fault. ``ok`` when there is none."""
+
+    pack_id: str
+    faults: tuple[str, ...]
+    scorecard: Scorecard | None
+
+    @property
+    def ok(self) -> bool:
+        return not self.faults
+
+
+def compute(inputs: Inputs) -> Scorecard:
+    """Measure and score: the one road from inputs to result, used when assessing and when verifying."""
+    keys = tuple(sorted(inputs.projects["project"]))
+    as_of = inputs.parameters.as_of
+    findings = measure_all(inputs.model, inputs.facts, as_of=as_of, projects=keys)
+    return score(
+        inputs.model, findings, inputs.answers, projects=keys,
+        as_of=datetime.fromtimestamp(as_of / 1000, tz=UTC).date(), weights=inputs.parameters.weights,
+    )
+
+
+def write(inputs: Inputs, scorecard: Scorecard, tables: Mapping[str, Mapping[str, bytes]] | None = None) -> bytes:
+    """The pack as bytes; equal inputs give equal bytes.
+
+    ``tables`` may hold, per source, the Parquet bytes of its tables as they are stored, so that they go into the
+    pack unchanged; tables not given there are written anew.
+    """
+    members = {f"model/{name}": content for name, content in inputs.model.files.items()}
+    for part in inputs.parts:
+        members[f"facts/{part.source}/statement.json"] = canonical.to_bytes(part.statement.to_json())
+        stored = (tables or {}).get(part.source, {})
+        for name, frame in part.tables.items():
+            members[f"facts/{part.source}/{name}.parquet"] = stored.get(name) or _parquet(frame)
+    members["projects.json"] = canonical.to_bytes(_projects_json(inputs.projects))
+    members["answers.json"] = canonical.to_bytes(inputs.answers.to_json())
+    members["parameters.json"] = canonical.to_bytes(canonical.encode(inputs.parameters))
+    members["result.json"] = scorecard.to_bytes()
+    members["manifest.json"] = _manifest(members)
+    return _container(members)
+
+
+def verify(content: bytes, *, expected_id: str | None = None) -> Verification:
+    """Check a pack: container, hashes, and the result computed again from the inputs.
+
+    ``expected_id`` is the pack id printed in a report; giving it also proves that this is that very pack.
+    Raises ``PackError`` when the bytes cannot be read as a pack at all.
+    """
+    members = _members(content)
+    manifest = members["manifest.json"]
+    pack_id = hashlib.sha256(manifest).hexdigest()
+    faults = _altered(members, manifest)
+    if expected_id and expected_id != pack_id:
+        faults.append(f"this is another pack: its id is {pack_id}, expected was {expected_id}")
+    if faults:
+        return Verification(pack_id, tuple(faults), None)
+    if _container(members) != content:
+        return Verification(pack_id, ("the container was altered outside its members",), None)
+    scorecard = compute(_inputs(members))
+    if scorecard.to_bytes() != members["result.json"]:
+        faults.append("result.json is not what the facts, answers and parameters in this pack give")
+    return Verification(pack_id, tuple(faults), scorecard)
+
+
+def read(content: bytes) -> tuple[Inputs, Scorecard]:
+    """Inputs and stored result of a pack, without verifying. Raises ``PackError``."""
+    members = _members(content)
+    return _inputs(members), Scorecard.from_json(json.loads(members["result.json"]))
+
+
+def model_files(content: bytes) -> dict[str, bytes]:
+    """The files of the model in a pack, named by their path inside the model folder. Raises ``PackError``."""
+    return _model_files(_members(content))
+
+
+def unpack(content: bytes, target: Path) -> None:
+    """Write the members into an empty folder, for reading or editing. Raises ``PackError``."""
+    for name, member in _members(content).items():
+        path = target / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(member)
+
+
+def from_folder(folder: Path) -> bytes:
+    """A new pack from a folder laid out like an unpacked one; the result is computed, whatever the folder says."""
+    members = {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    wrong = [name for name in members if not _NAME.fullmatch(name)]
+    missing = [name for name in ("projects.json", "answers.json", "parameters.json") if name not in members]
+    if wrong or missing:
+        raise PackError(f"{folder} is not laid out as a pack; unexpected: {wrong or 'nothing'}; missing: {missing or 'nothing'}")
+    inputs = _inputs(members)
+    stored = {p.source: {t: members[f"facts/{p.source}/{t}.parquet"] for t in p.tables} for p in inputs.parts}
+    return write(inputs, compute(inputs), stored)
+
+
+def pack_id(content: bytes) -> str:
+    """The id of a pack: the SHA-256 of its manifest."""
+    return hashlib.sha256(_members(content)["manifest.json"]).hexdigest()
+
+
+def _parquet(frame: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, index=False, compression="zstd")
+    return buffer.getvalue()
+
+
+def _projects_json(projects: pd.DataFrame) -> list[dict[str, Any]]:
+    columns = TABLES["projects"].names
+    rows = [{c: None if pd.isna(row[c]) else row[c] for c in columns} for _, row in projects.iterrows()]
+    return sorted(({**row, **_whole(row)} for row in rows), key=lambda row: str(row["project"]))
+
+
+def _whole(row: Mapping[str, Any]) -> dict[str, int | None]:
+    return {name: None if row[name] is None else int(row[name]) for name in ("idea_at", "started_at")}
+
+
+def _manifest(members: Mapping[str, bytes]) -> bytes:
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}
+    return canonical.to_bytes({"format": FORMAT, "members": hashes})
+
+
+def _container(members: Mapping[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(members):
+            entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+            entry.create_system = 3
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, members[name])
+    return buffer.getvalue()
+
+
+def _members(content: bytes) -> dict[str, bytes]:
+    if len(content) > MAX_BYTES:
+        raise PackError(f"the file is larger than {MAX_BYTES} bytes")
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            entries = archive.infolist()
+            _check_entries(entries)
+            members = {entry.filename: archive.read(entry) for entry in entries}
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, UnicodeDecodeError, OSError, ValueError) as error:
+        raise PackError(f"the file cannot be read as an evidence pack, it is damaged or something else ({error})") from error
+    if "manifest.json" not in members:
+        raise PackError("the file has no manifest.json, so it is no evidence pack")
+    return members
+
+
+def _check_entries(entries: Sequence[zipfile.ZipInfo]) -> None:
+    names = [entry.filename for entry in entries]
+    if strange := [name for name in names if not _NAME.fullmatch(name) or ".." in name]:
+        raise PackError(f"the pack holds a member that does not belong there: {strange[0]!r}")
+    if len(set(names)) != len(names):
+        raise PackError("the pack holds a member twice")
+    # Members are stored, never compressed, so a small file cannot unfold into a huge one.
+    if any(entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size for entry in entries):
+        raise PackError("the pack holds a compressed member; packs are stored uncompressed")
+
+
+def _altered(members: Mapping[str, bytes], manifest: bytes) -> list[str]:
+    try:
+        listed = json.loads(manifest)
+        hashes = dict(listed["members"])
+        if listed["format"] != FORMAT:
+            return [f"the pack has format {listed['format']!r}; this program reads {FORMAT!r}"]
+    except (ValueError, KeyError, TypeError):
+        return ["manifest.json was altered: it cannot be read"]
+    faults = [f"{name} is missing" for name in sorted(set(hashes) - set(members))]
+    for name in sorted(set(members) - {"manifest.json"}):
+        if name not in hashes:
+            faults.append(f"{name} is not listed in the manifest")
+        elif hashlib.sha256(members[name]).hexdigest() != hashes[name]:
+            faults.append(f"{name} was altered: its SHA-256 is not the one in the manifest")
+    return faults
+
+
+def _model_files(members: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {name.removeprefix("model/"): content for name, content in members.items() if name.startswith("model/")}
+
+
+def _inputs(members: Mapping[str, bytes]) -> Inputs:
+    try:
+        model = parse_model({name[6:]: content for name, content in members.items() if name.startswith("model/")})
+        sources = sorted({name.split("/")[1] for name in members if name.startswith("facts/")})
+        return Inputs(
+            model=model,
+            parts=tuple(_part(source, members) for source in sources),
+            projects=TABLES["projects"].frame(json.loads(members["projects.json"])),
+            answers=Answers.from_json(json.loads(members["answers.json"])),
+            parameters=canonical.decode(Parameters, json.loads(members["parameters.json"])),
+        )
+    except ModelError as error:
+        raise PackError(f"the model in the pack is faulty:\n{error}") from error
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise PackError(f"the pack's inputs cannot be read: {error!r}") from error
+
+
+def _part(source: str, members: Mapping[str, bytes]) -> Part:
+    base = f"facts/{source}/"
+    tables = {
+        name: TABLES[name].from_parquet(members[f"{base}{name}.parquet"])
+        for name in TABLES
+        if f"{base}{name}.parquet" in members
+    }
+    return Part(source, Statement.from_json(json.loads(members[f"{base}statement.json"])), tables)
