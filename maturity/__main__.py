@@ -13,8 +13,7 @@ from maturity import pack
 from maturity.gaps import gaps
 from maturity.reader import ModelError
 from maturity.schema import BUNDLED, load_model
-from maturity.scorecard import Scorecard
-from maturity.words import explain_practice, gap_sentence, summary_lines
+from maturity.telling import gap_lines, level_lines, practice_lines
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -83,11 +82,11 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _score(options: argparse.Namespace) -> int:
     inputs, _ = pack.read(options.pack.read_bytes())
-    scorecard: Scorecard = pack.compute(inputs)
-    for line in summary_lines(inputs.model, scorecard, options.language):
+    scorecard = pack.compute(inputs)
+    for line in level_lines(inputs.model, scorecard, options.language):
         print(line)
-    for gap in gaps(inputs.model, scorecard)[:10]:
-        print(f"- {gap_sentence(inputs.model, gap, options.language)}")
+    for line in gap_lines(inputs.model, gaps(inputs.model, scorecard)[:10], options.language):
+        print(line)
     return 0
 
 
@@ -96,7 +95,7 @@ def _explain(options: argparse.Namespace) -> int:
     if options.practice not in inputs.model.practices:
         print(f"error: the model has no practice {options.practice}", file=sys.stderr)
         return 2
-    for line in explain_practice(inputs.model, scorecard, options.practice, options.language):
+    for line in practice_lines(inputs.model, scorecard, options.practice, options.language):
         print(line)
     return 0
 

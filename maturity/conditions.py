@@ -1,7 +1,7 @@
 """Judges conditions over every unit of a world at once: which fulfil them, and of which nothing can be said.
 
-Takes a ``World`` and the conditions of ``vocabulary``; gives a ``Verdict`` of two sets of ids. Three values are kept apart
-throughout (Kleene's strong logic, S. C. Kleene, Introduction to Metamathematics, 1952, §64): a file list that was not
+Takes a ``World`` and the conditions of ``measures``; gives a ``Verdict`` of two sets of ids. Three values are kept
+apart throughout (Kleene's strong logic, S. C. Kleene, Introduction to Metamathematics, 1952, §64): a file list that was not
 read says neither that a file is there nor that it is missing.
 
 A version has its own tags and fields. Parameters, metrics and artifacts it takes from its source run and from every run
@@ -21,10 +21,11 @@ from operator import eq, ge, gt, le, lt
 from typing import Any, TypeVar
 
 from maturity import lineage, studies
-from maturity import vocabulary as v
+from maturity import measures as m
 from maturity.keyed import DAY, compiled, number_of, present, time_of
-from maturity.populations import World, names_in, source_of
-from maturity.vocabulary import Condition, Term, Unit
+from maturity.measures import Condition, Term, Unit
+from maturity.populations import Populations
+from maturity.world import World, names_in, source_of
 
 _T = TypeVar("_T")
 _NOTHING: frozenset[str] = frozenset()
@@ -43,7 +44,7 @@ class Verdict:
 class Judge:
     """Conditions and terms over a world; each is worked out once and kept."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Populations) -> None:
         self.world = world
         self._verdicts: dict[tuple[Unit, Condition], Verdict] = {}
         self._numbers: dict[tuple[Unit, Term], Mapping[str, Fraction]] = {}
@@ -74,16 +75,18 @@ class Judge:
 
     def _judge(self, unit: Unit, condition: Condition) -> Verdict:
         match condition:
-            case v.All(parts):
+            case m.All(()):
+                return Verdict(self.ids(unit))
+            case m.All(parts):
                 return self._every(unit, [self.verdict(unit, part) for part in parts])
-            case v.Any(parts):
+            case m.Any(parts):
                 found = [self.verdict(unit, part) for part in parts]
                 yes = _NOTHING.union(*(part.yes for part in found))
                 return Verdict(yes, _NOTHING.union(*(part.unknown for part in found)) - yes)
-            case v.Not(part):
+            case m.Not(part):
                 inner = self.verdict(unit, part)
                 return Verdict(self.ids(unit) - inner.yes - inner.unknown, inner.unknown)
-            case v.Related():
+            case m.Related():
                 return self._related(unit, condition)
         return self._single(unit, condition)
 
@@ -94,27 +97,28 @@ class Judge:
 
     def _single(self, unit: Unit, condition: Condition) -> Verdict:
         match condition:
-            case v.TextIs(place, key, test):
+            case m.TextIs(place, key, test):
                 return self._text_is(unit, place, key, test)
-            case v.Compare(left, op, right):
+            case m.Compare(left, op, right):
                 return self._compare(unit, left, op, right)
-            case v.MetricLogged(pattern, at_least):
-                return self._metrics(unit, pattern, at_least)
-            case v.Flag(name):
+            case m.NamesLike(table, pattern, at_least):
+                return self._names_like(unit, table, pattern, at_least)
+            case m.Flag(name):
                 return self._flag(unit, name)
-            case v.Artifact(patterns):
+            case m.Artifact(patterns):
                 return self._artifact(unit, patterns)
-            case v.Member(population):
+            case m.Member(population):
                 return Verdict(frozenset(self.world.members(population.name)))
-            case v.StartedWithin(days):
+            case m.StartedWithin(days):
                 since = self.world.as_of - days * DAY
                 return Verdict(frozenset(run for run, at in self.world.run_fields["start_at"].items() if at >= since))
-            case v.Holds(name):
+            case m.Holds(name):
                 return self._holds(unit, name)
         return Verdict(_NOTHING, self.ids(unit))
 
     def _holds(self, unit: Unit, name: str) -> Verdict:
-        yes, unknown = set(), set()
+        yes: set[str] = set()
+        unknown: set[str] = set()
         for key in self.ids(unit):
             answer = _NAMED[name](self.world, key)
             if answer is None:
@@ -184,7 +188,7 @@ class Judge:
                     break
         return found
 
-    def _text_is(self, unit: Unit, place: str, key: str, test: v.Test) -> Verdict:
+    def _text_is(self, unit: Unit, place: str, key: str, test: m.Test) -> Verdict:
         texts = self.texts(unit, place, key)
         check = self._check(test)
         yes = frozenset(i for i, text in texts.items() if check(text.strip(), i)) & self.ids(unit)
@@ -192,7 +196,7 @@ class Judge:
             return Verdict(yes, self.ids(unit) - texts.keys())
         return Verdict(yes)
 
-    def _check(self, test: v.Test) -> Callable[[str, str], bool]:
+    def _check(self, test: m.Test) -> Callable[[str, str], bool]:
         values = test.values
         if test.kind == "matches":
             expression = re.compile(values[0])
@@ -228,18 +232,18 @@ class Judge:
     def _values(self, unit: Unit, term: Term) -> Mapping[str, Fraction]:
         world = self.world
         match term:
-            case v.Number(value):
+            case m.Number(value):
                 return dict.fromkeys(self.ids(unit), value)
-            case v.Now():
+            case m.Now():
                 return dict.fromkeys(self.ids(unit), Fraction(world.as_of, DAY))
-            case v.Metric(key):
+            case m.Metric(key):
                 return self._metric(unit, key)
-            case v.Declared(key, default):
+            case m.Declared(key, default):
                 return self._declared(unit, key, default)
-            case v.Time(key):
+            case m.Time(key):
                 times = {i: time_of(text) for i, text in self.texts(unit, "tag", key).items()}
                 return {i: Fraction(at, DAY) for i, at in times.items() if at is not None}
-            case v.Annotation(keys):
+            case m.Annotation(keys):
                 return self._annotation(keys)
         return self._computed(unit, term)
 
@@ -269,7 +273,7 @@ class Judge:
                 break
         return found
 
-    def _computed(self, unit: Unit, term: v.Computed) -> Mapping[str, Fraction]:
+    def _computed(self, unit: Unit, term: m.Computed) -> Mapping[str, Fraction]:
         parts = [self.numbers(unit, part) for part in term.parts]
         ids = frozenset.intersection(*(frozenset(part) for part in parts))
         found = {i: _arithmetic(term.op, [part[i] for part in parts]) for i in ids}
@@ -279,10 +283,11 @@ class Judge:
         a, b, compare = self.numbers(unit, left), self.numbers(unit, right), _OPS[op]
         return Verdict(frozenset(i for i in a.keys() & b.keys() if compare(a[i], b[i])) & self.ids(unit))
 
-    def _metrics(self, unit: Unit, pattern: str, at_least: int) -> Verdict:
+    def _names_like(self, unit: Unit, table: str, pattern: str, at_least: int) -> Verdict:
+        keyed = self.world.run_metrics if table == "metrics" else self.world.run_params
         found: dict[str, set[str]] = {}
-        for key, part in self.world.run_metrics.keys_like(pattern).items():
-            for run in self.world.run_metrics.of(key):
+        for key, part in keyed.keys_like(pattern).items():
+            for run in keyed.of(key):
                 found.setdefault(run, set()).add(part)
         if unit is Unit.VERSION:
             runs = self.world.evidence_runs
@@ -308,7 +313,8 @@ class Judge:
                 e.fullmatch(path if whole else path.rpartition("/")[2]) for path in paths for e, whole in expressions
             )
         }
-        yes, unknown = set(), set()
+        yes: set[str] = set()
+        unknown: set[str] = set()
         for key in self.ids(unit):
             owners = self._owners(unit, key)
             if not having.isdisjoint(owners):
@@ -325,12 +331,13 @@ class Judge:
 
     # relations
 
-    def _related(self, unit: Unit, condition: v.Related) -> Verdict:
+    def _related(self, unit: Unit, condition: m.Related) -> Verdict:
         inner = self.verdict(condition.target, condition.condition)
         distinct = condition.distinct
         texts = self.texts(condition.target, distinct.place, distinct.key) if distinct else {}
         check = self._check(distinct.test) if distinct else None
-        yes, unknown = set(), set()
+        yes: set[str] = set()
+        unknown: set[str] = set()
         for key, things in self._relation(unit, condition.relation):
             if check is not None:
                 things = tuple(i for i in things if i in texts and check(texts[i].strip(), i))

@@ -39,13 +39,47 @@ AS_OF = 1_767_225_600_000
 SOURCE = "s"
 KEYS = ("case", "why", "runs", "versions", "projects", "experiments", "streams", "project", "target", "op", "expect")
 CASES = ("met", "not_met", "no_evidence", "near_miss")
-_RUN = (
-    "times id name day minutes status lifecycle user experiment project stage parent children tags params metrics "
-    "metric_days inputs models artifacts listed"
-).split()
-_VERSION = (
-    "times name number created deployed alias seen user description stage tags model model_tags project run linked"
-).split()
+_RUN = [
+    "times",
+    "id",
+    "name",
+    "day",
+    "minutes",
+    "status",
+    "lifecycle",
+    "user",
+    "experiment",
+    "project",
+    "stage",
+    "parent",
+    "children",
+    "tags",
+    "params",
+    "metrics",
+    "metric_days",
+    "inputs",
+    "models",
+    "artifacts",
+    "listed",
+]
+_VERSION = [
+    "times",
+    "name",
+    "number",
+    "created",
+    "deployed",
+    "alias",
+    "seen",
+    "user",
+    "description",
+    "stage",
+    "tags",
+    "model",
+    "model_tags",
+    "project",
+    "run",
+    "linked",
+]
 _INPUT = ("name", "digest", "source", "source_type", "schema", "context", "tags")
 
 
@@ -116,7 +150,11 @@ def _run(rows: _Rows, given: Mapping[str, Any], **more: str) -> str:
         end_at=None if status in ("RUNNING", "SCHEDULED") else start + given.get("minutes", 60) * 60_000,
         user=given.get("user", ""),
     )
-    own = {"dlemm.stage": given.get("stage"), PROJECT_TAG: given.get("project"), "mlflow.parentRunId": given.get("parent")}
+    own = {
+        "dlemm.stage": given.get("stage"),
+        PROJECT_TAG: given.get("project"),
+        "mlflow.parentRunId": given.get("parent"),
+    }
     _tags(rows, "run_tags", "run", run, {k: v for k, v in {**own, **more}.items() if v} | given.get("tags", {}))
     for key, value in given.get("params", {}).items():
         rows.add("run_params", run=run, key=key, value=str(value))

@@ -1,6 +1,6 @@
 """Measures that need code of their own, named by ``function`` in an indicator's YAML.
 
-Each takes the ``World`` and a project (None: the whole organisation) and gives a ``Tally``. All arithmetic is exact.
+Each takes the ``Populations`` and a project (None: the whole organisation) and gives a ``Tally``. All arithmetic is exact.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from maturity.keyed import DAY, present, time_of
-from maturity.populations import RETIRED, STAGE, World, source_of
+from maturity.populations import RETIRED, Populations
+from maturity.world import STAGE, columns_of, source_of
 from maturity.studies import factor_of
 
 _REPEATS = 3
@@ -47,28 +48,23 @@ def median(values: Sequence[Fraction]) -> Fraction:
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
-def _projects(world: World, project: str | None) -> dict[str, tuple[int | None, int | None]]:
+def _projects(world: Populations, project: str | None) -> dict[str, tuple[int | None, int | None]]:
     """Project to when its idea was accepted and when work started."""
-    frame = world.facts["projects"]
-    rows = zip(frame["project"], frame["idea_at"], frame["started_at"], strict=True)
+    columns = columns_of(world.facts["projects"], "project")
     return {
-        key: (int(idea) if present_time(idea) else None, int(start) if present_time(start) else None)
-        for key, idea, start in rows
+        key: (columns["idea_at"][key], columns["started_at"][key])
+        for key in sorted(columns["project"])
         if project in (None, key)
     }
 
 
-def present_time(moment: object) -> bool:
-    """Whether a time cell of a frame holds a time."""
-    return isinstance(moment, int) or (present(moment) and hasattr(moment, "__int__"))
-
-
-def lead_time_known(world: World, project: str | None) -> Tally:
+def lead_time_known(world: Populations, project: str | None) -> Tally:
     """Of the first versions that projects released, those whose idea and production time are known, in this order.
 
     A project's first version is the one that went live earliest (ties: lowest id); it counts when that was in the window.
     """
-    passing, failing = [], []
+    passing: list[str] = []
+    failing: list[str] = []
     for key, (idea, _) in _projects(world, project).items():
         live = [(world.go_live[v].at, v) for v in world.go_live if world.version_fields["project"].get(v) == key]
         if live and world.in_window(min(live)[0]):
@@ -77,7 +73,7 @@ def lead_time_known(world: World, project: str | None) -> Tally:
     return share("version", passing, failing)
 
 
-def days_to_first_baseline(world: World, project: str | None) -> Tally:
+def days_to_first_baseline(world: Populations, project: str | None) -> Tally:
     """Median days from a project's start to its first baseline run, over projects whose first one lies in the window.
 
     A baseline before the start is no observation: one of the two dates is wrong.
@@ -98,7 +94,7 @@ def days_to_first_baseline(world: World, project: str | None) -> Tally:
     return Tally(value, len(days), "project", tuple(sorted(days)), tuple(sorted(left_out)))
 
 
-def lifecycle_decisions(world: World, project: str | None) -> Tally:
+def lifecycle_decisions(world: Populations, project: str | None) -> Tally:
     """Promotions, rollbacks and retirements in the window; passing are those that name a rule and an existing run."""
     decided = [(version, "promotion") for version in world.members("RELEASED", project)]
     for tag, name in (("dlemm.rolled_back_at", "rollback"), (RETIRED, "retirement")):
@@ -119,7 +115,7 @@ def lifecycle_decisions(world: World, project: str | None) -> Tally:
     )
 
 
-def rank_correlation(world: World, project: str | None) -> Tally:
+def rank_correlation(world: Populations, project: str | None) -> Tally:
     """Spearman's rank correlation, over releases, of the offline primary metric and ``live/primary`` of the first 30 days.
 
     Offline is the newest run of the version, MONITOR runs left out, that logs the primary metric; online the mean over
@@ -135,7 +131,7 @@ def rank_correlation(world: World, project: str | None) -> Tally:
     return Tally(value, len(pairs) if value is not None else 0, "version", tuple(sorted(pairs)), left_out)
 
 
-def _offline(world: World, version: str) -> Fraction | None:
+def _offline(world: Populations, version: str) -> Fraction | None:
     source, stages = world.source_run(version), world.run_tags.of(STAGE)
     for run in world.evidence_runs.get(version, ()):
         metric = world.primary_metric(run, source)
@@ -144,7 +140,7 @@ def _offline(world: World, version: str) -> Fraction | None:
     return None
 
 
-def _online(world: World, version: str) -> Fraction | None:
+def _online(world: Populations, version: str) -> Fraction | None:
     live, stages = world.go_live[version].at, world.run_tags.of(STAGE)
     values, start = world.run_metrics.of("live/primary"), world.run_fields["start_at"]
     found = [
@@ -177,7 +173,7 @@ def _ranks(values: Sequence[Fraction]) -> list[Fraction]:
     return [Fraction(2 * first[value] + ordered.count(value) - 1, 2) for value in values]
 
 
-def alert_rules(world: World, project: str | None) -> Tally:
+def alert_rules(world: Populations, project: str | None) -> Tally:
     """Alert rules (params ``alert.<name>.threshold`` of MONITOR runs) whose newest record names an owner as well.
 
     A rule is one name in one experiment.
@@ -193,7 +189,7 @@ def alert_rules(world: World, project: str | None) -> Tally:
     return share("alert rule", (r for r, good in owned.items() if good), (r for r, good in owned.items() if not good))
 
 
-def ablation_arms(world: World, project: str | None) -> Tally:
+def ablation_arms(world: Populations, project: str | None) -> Tally:
     """Arms of ablations (parent × value of the factor) run with at least three different seeds."""
     stages, seeds = world.run_tags.of(STAGE), world.run_params.of("seed")
     arms: dict[str, set[str]] = defaultdict(set)
@@ -207,7 +203,7 @@ def ablation_arms(world: World, project: str | None) -> Tally:
     return share("arm", good, arms.keys() - good)
 
 
-def augmentation_methods(world: World, project: str | None) -> Tally:
+def augmentation_methods(world: Populations, project: str | None) -> Tally:
     """The most augmentation methods that one study compares, each (but ``none``) with at least three seeds."""
     stages, seeds = world.run_tags.of(STAGE), world.run_params.of("seed")
     methods = world.run_params.of("augmentation")
@@ -224,7 +220,7 @@ def augmentation_methods(world: World, project: str | None) -> Tally:
     return Tally(Fraction(most) if compared else None, len(compared), "run", best, rest)
 
 
-def augmentations_measured(world: World, project: str | None) -> Tally:
+def augmentations_measured(world: Populations, project: str | None) -> Tally:
     """Augmentations in use by TRAIN (but ``none``) whose effect on accuracy and time a study measured."""
     methods, stages = world.run_params.of("augmentation"), world.run_tags.of(STAGE)
     used = {methods[run] for run in world.members("TRAIN", project) if methods.get(run, "none") != "none"}
@@ -237,7 +233,7 @@ def augmentations_measured(world: World, project: str | None) -> Tally:
     return share("augmentation", used & measured, used - measured)
 
 
-FUNCTIONS: Mapping[str, Callable[[World, str | None], Tally]] = {
+FUNCTIONS: Mapping[str, Callable[[Populations, str | None], Tally]] = {
     "lead_time_known": lead_time_known,
     "days_to_first_baseline": days_to_first_baseline,
     "lifecycle_decisions": lifecycle_decisions,

@@ -18,10 +18,10 @@ from maturity.conditions import Judge, Verdict
 from maturity.facts import Facts, Reading
 from maturity.functions import FUNCTIONS, Tally, median, share
 from maturity.keyed import DAY
-from maturity.populations import World
+from maturity.measures import Condition, How, Measure, Unit
+from maturity.populations import Populations
 from maturity.schema import Indicator, Model
 from maturity.scorecard import Finding, Outcome
-from maturity.vocabulary import Condition, How, Measure, Unit
 
 _BASE = ("experiments", "runs", "registry")
 
@@ -40,7 +40,7 @@ def measure_all(model: Model, facts: Facts, *, as_of: int, projects: Iterable[st
 
     ``as_of`` is in milliseconds since 1970-01-01 UTC.
     """
-    judge = Judge(World(model, facts, as_of))
+    judge = Judge(Populations(model, facts, as_of))
     scopes = [None, *sorted(set(projects))]
     return tuple(
         _measured(judge, indicator, project) for _, indicator in sorted(model.indicators.items()) for project in scopes
@@ -49,7 +49,7 @@ def measure_all(model: Model, facts: Facts, *, as_of: int, projects: Iterable[st
 
 def measure(model: Model, indicator: Indicator, facts: Facts, *, as_of: int, project: str | None) -> Finding:
     """One indicator for one project, or for the whole organisation (None)."""
-    return _measured(Judge(World(model, facts, as_of)), indicator, project)
+    return _measured(Judge(Populations(model, facts, as_of)), indicator, project)
 
 
 def _measured(judge: Judge, indicator: Indicator, project: str | None) -> Finding:
@@ -63,7 +63,7 @@ def _measured(judge: Judge, indicator: Indicator, project: str | None) -> Findin
     base = replace(empty, read_at=_read_at(world, indicator.measure, project))
     if isinstance(found, _Why):
         return replace(base, outcome=found.outcome, reason=found.reason, details=found.details)
-    finding = replace(
+    return replace(
         base,
         outcome=None if found.value is not None else Outcome.NO_EVIDENCE,
         value=found.value,
@@ -76,14 +76,13 @@ def _measured(judge: Judge, indicator: Indicator, project: str | None) -> Findin
         reason="" if found.value is not None else "nothing_observed" if found.failing else "empty_population",
         details=_details(world, indicator.measure, project) | dict(found.details),
     )
-    return finding
 
 
 # whether the sources could be read
 
 
-def _relevant(world: World, project: str | None, stream: str) -> list[str]:
-    """Sources that matter for a stream: those with runs or versions that count, and those whose silence may hide some."""
+def _relevant(world: Populations, project: str | None, stream: str) -> list[str]:
+    """Sources that matter for a stream: those with runs or versions that count, and those that may hide some."""
     having = world.sources(project)
     hidden = {
         source
@@ -95,7 +94,7 @@ def _relevant(world: World, project: str | None, stream: str) -> list[str]:
     return chosen or (sorted(known) if stream in _BASE else [])
 
 
-def _unreadable(world: World, measure: Measure, project: str | None) -> _Why | None:
+def _unreadable(world: Populations, measure: Measure, project: str | None) -> _Why | None:
     """Why the streams that a measure needs cannot carry it, or None when they can."""
     if not world.facts.statements:
         return _Why(Outcome.COULD_NOT_LOOK, "no_source", {})
@@ -113,16 +112,15 @@ def _unreadable(world: World, measure: Measure, project: str | None) -> _Why | N
     return None
 
 
-def _asked(world: World, measure: Measure, project: str | None, stream: str) -> list[str]:
+def _asked(world: Populations, measure: Measure, project: str | None, stream: str) -> list[str]:
     """The sources a stream must be read from. Logged models settle only which runs without a stage are trainings."""
     sources = _relevant(world, project, stream)
-    used = replace(measure, population=None).streams if measure.population else measure.streams
-    if stream == "logged_models" and stream not in used:
+    if stream not in measure.asked:
         return [source for source in sources if source in world.untagged_sources]
     return sources
 
 
-def _read_at(world: World, measure: Measure, project: str | None) -> int | None:
+def _read_at(world: Populations, measure: Measure, project: str | None) -> int | None:
     """The oldest end of a reading among the sources that the measure rests on."""
     streams = measure.streams - {"projects"}
     sources = {source for stream in streams for source in _relevant(world, project, stream)}
@@ -136,9 +134,9 @@ def _tally(judge: Judge, measure: Measure, project: str | None) -> Tally | _Why:
     if measure.how is How.FUNCTION or measure.population is None:
         return FUNCTIONS[measure.function](judge.world, project)
     unit, members = measure.population.unit, judge.world.members(measure.population.name, project)
-    if measure.not_applicable_if_all is not None and members:
-        if judge.verdict(unit, measure.not_applicable_if_all).yes.issuperset(members):
-            return _Why(Outcome.NOT_APPLICABLE, "not_applicable", {"population": measure.population.name})
+    none_of_it = measure.not_applicable_if_all
+    if none_of_it is not None and members and judge.verdict(unit, none_of_it).yes.issuperset(members):
+        return _Why(Outcome.NOT_APPLICABLE, "not_applicable", {"population": measure.population.name})
     where = judge.verdict(unit, measure.where) if measure.where else Verdict(frozenset(members))
     chosen = tuple(i for i in members if i in where.yes)
     unsure = [i for i in members if i in where.unknown]
@@ -165,7 +163,7 @@ def _counted(
 
 
 def _aggregated(judge: Judge, measure: Measure, unit: Unit, chosen: tuple[str, ...]) -> Tally:
-    """Median, minimum, maximum or latest of a term. Passing are those that have a value, failing those that have none."""
+    """Median, minimum, maximum or latest of a term. Passing: those that have a value; failing: those that have none."""
     assert measure.term is not None  # noqa: S101 - parse_measure gives every aggregate a term
     numbers = judge.numbers(unit, measure.term)
     having = tuple(i for i in chosen if i in numbers)
@@ -184,7 +182,7 @@ def _decider(judge: Judge, how: How, having: tuple[str, ...], numbers: Mapping[s
     return (min if how is How.MIN else max)(having, key=lambda i: numbers[i])
 
 
-def _details(world: World, measure: Measure, project: str | None) -> dict[str, str]:
+def _details(world: Populations, measure: Measure, project: str | None) -> dict[str, str]:
     """Where releases count, how many production times are intervals only, and the widest of these in days."""
     names = {measure.population.name} if measure.population else set()
     if not names & {"RELEASED", "MODELS"} and measure.function not in ("lead_time_known", "rank_correlation"):

@@ -65,9 +65,12 @@ def present(value: Any) -> bool:
 
 @cache
 def compiled(pattern: str) -> re.Pattern[str]:
-    """A pattern as a regular expression: ``*`` and ``<part>`` stand for any text without a slash."""
-    parts = re.split(r"(<[^>]*>|\*)", pattern)
-    return re.compile("".join({"<": "([^/]+)", "*": "[^/]*"}.get(part[:1]) or re.escape(part) for part in parts))
+    """A pattern as a regular expression: ``*`` and ``<part>`` stand for text without a slash, ``**`` for any text."""
+    kinds = {"**": ".*", "*": "[^/]*"}
+    parts = re.split(r"(<[^>]*>|\*\*|\*)", pattern)
+    return re.compile(
+        "".join("([^/]+)" if part[:1] == "<" else kinds.get(part) or re.escape(part) for part in parts), re.DOTALL
+    )
 
 
 def time_of(text: str | None) -> int | None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 
 from maturity.keyed import number_of, present
-from maturity.populations import World, source_of
+from maturity.world import World, source_of
 
 TRAINING = frozenset({"training", "train"})
 EVALUATION = frozenset({"test", "eval", "evaluation"})
@@ -152,8 +152,16 @@ def _greater_is_better(world: World, run: str) -> bool | None:
     return {"true": True, "false": False}.get(said)
 
 
+def same_format(world: World, version: str) -> bool:
+    """The version declares that it is served in the format it was trained in (compared without regard to case)."""
+    tags = (world.version_tags.of(f"dlemm.{name}_format").get(version) for name in ("serving", "training"))
+    serving, training = (tag.strip().casefold() if tag else None for tag in tags)
+    return serving is not None and serving == training
+
+
 HOLDS: Mapping[str, Callable[[World, str], bool | None]] = {
     "separate_splits": separate_splits,
+    "same_format": same_format,
     "held_out_evaluation": held_out_evaluation,
     "second_person": second_person,
     "reproduced": reproduced,

@@ -1,35 +1,26 @@
-"""The world an assessment looks at: the facts that count at ``as_of``, indexed once, and the populations over them.
+"""The populations of the model over a world: training runs, released versions, versions live at ``as_of``, and others.
 
-Takes the model, the facts and ``as_of``; gives look-ups and populations as sorted tuples of ids. What counts: active
-runs that started at or before ``as_of`` and versions created at or before it. The window is
-[``as_of`` − ``window_days``, ``as_of``], both ends included. Two runs of one name are two runs.
+Gives every population as a sorted tuple of ids, for the whole organisation or for one project.
 
-A nested run (tag ``mlflow.parentRunId``) is an ordinary run of ALL, but it is no training run of its own when its parent
-is one as well: a search with a thousand trials is one training, otherwise the search would decide every share.
+A nested run (tag ``mlflow.parentRunId``) is an ordinary run of ALL, but it is no training run of its own when its
+parent is one as well: a search with a thousand trials is one training, else the search would decide every share.
 """
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
 
-import pandas as pd
-
-from maturity.facts import Facts, Reading
-from maturity.keyed import DAY, Keyed, compiled, present, time_of
+from maturity.facts import Facts
+from maturity.keyed import DAY, present, time_of
 from maturity.schema import Model
-from maturity.vocabulary import Unit
+from maturity.world import STAGE, World, columns_of, grouped, source_of
 
-STAGE, PARENT, LINK = "dlemm.stage", "mlflow.parentRunId", "dlemm.model_version"
 DEPLOYED, RETIRED, LABELLED = "dlemm.deployed_at", "dlemm.retired_at", "dlemm.dataset.labelled"
-PRIMARY = "dlemm.primary_metric"
-_PRIMARY_OF_EXPERIMENT = (PRIMARY, "mlflow.experiment.primaryMetric.name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,197 +35,12 @@ class GoLive:
     after: int | None = None
 
 
-def source_of(key: str) -> str:
-    """The source an id belongs to."""
-    return key.partition(":")[0]
-
-
-class World:
-    """Facts as they count at one time. Everything is computed when first asked for and kept."""
+class Populations(World):
+    """A world with its populations. Everything is computed when first asked for and kept."""
 
     def __init__(self, model: Model, facts: Facts, as_of: int) -> None:
-        self.model, self.facts, self.as_of = model, facts, as_of
-        self.since = as_of - model.parameters.window_days * DAY
+        super().__init__(model, facts, as_of)
         self._members: dict[tuple[str, str | None], tuple[str, ...]] = {}
-
-    def in_window(self, moment: int | None) -> bool:
-        return moment is not None and self.since <= moment <= self.as_of
-
-    def read(self, key: str, stream: str) -> bool:
-        """Whether the source of this id was read for a stream."""
-        statement = self.facts.statements.get(source_of(key))
-        return statement is not None and statement.stream(stream).state is Reading.READ
-
-    # runs
-
-    @cached_property
-    def run_fields(self) -> Mapping[str, Mapping[str, Any]]:
-        """Columns of the runs that count: name of the column to run to value."""
-        frame = self.facts["runs"]
-        frame = frame[(frame["lifecycle"] == "active") & (frame["start_at"] <= self.as_of).fillna(False)]
-        return _columns(frame, "run")
-
-    @cached_property
-    def runs(self) -> frozenset[str]:
-        return frozenset(self.run_fields["start_at"])
-
-    @cached_property
-    def run_tags(self) -> Keyed:
-        return self._of_runs("run_tags")
-
-    @cached_property
-    def run_params(self) -> Keyed:
-        return self._of_runs("run_params")
-
-    @cached_property
-    def run_metrics(self) -> Keyed:
-        return self._of_runs("run_metrics")
-
-    @cached_property
-    def metric_times(self) -> Keyed:
-        """Time of the last value of each metric, finite or not."""
-        frame = self.facts["run_metrics"]
-        return Keyed(frame.drop(columns="value").rename(columns={"at": "value"}).dropna(subset=["value"]), "run")
-
-    def _of_runs(self, table: str) -> Keyed:
-        frame = self.facts[table]
-        return Keyed(frame[frame["run"].isin(self.runs)] if len(frame) else frame, "run")
-
-    @cached_property
-    def experiment_tags(self) -> Keyed:
-        return Keyed(self.facts["experiment_tags"], "experiment")
-
-    @cached_property
-    def experiment_runs(self) -> Mapping[str, tuple[str, ...]]:
-        return _grouped((owner, run) for run, owner in self.run_fields["experiment"].items() if present(owner))
-
-    @cached_property
-    def parents(self) -> Mapping[str, str]:
-        tags = self.run_tags.of(PARENT)
-        return {run: f"{source_of(run)}:{parent.strip()}" for run, parent in tags.items()}
-
-    @cached_property
-    def children(self) -> Mapping[str, tuple[str, ...]]:
-        return _grouped((parent, run) for run, parent in self.parents.items() if parent != run)
-
-    def newest_first(self, runs: Iterable[str]) -> tuple[str, ...]:
-        start = self.run_fields["start_at"]
-        return tuple(sorted(runs, key=lambda run: (-start[run], run)))
-
-    def primary_metric(self, run: str, source_run: str | None = None) -> str | None:
-        """Name of the primary metric a run declares: its tag, its experiment's tag, MLflow's own, or its source run's."""
-        if name := self.run_tags.of(PRIMARY).get(run):
-            return str(name).strip()
-        experiment = self.run_fields["experiment"].get(run)
-        for key in _PRIMARY_OF_EXPERIMENT:
-            if name := self.experiment_tags.of(key).get(str(experiment)):
-                return str(name).strip()
-        return self.primary_metric(source_run) if source_run and source_run != run else None
-
-    # inputs, logged models and artifacts of runs
-
-    @cached_property
-    def input_rows(self) -> Mapping[str, Mapping[str, Any]]:
-        """Dataset inputs of runs, in a fixed order. The id is ``run/name@digest``, with ``#2`` … when it comes again."""
-        frame = self.facts["run_inputs"]
-        frame = frame[frame["run"].isin(self.runs)] if len(frame) else frame
-        rows = sorted(frame.to_dict("records"), key=lambda row: [str(value) for value in row.values()])
-        found: dict[str, Mapping[str, Any]] = {}
-        seen: dict[str, int] = defaultdict(int)
-        for row in rows:
-            key = f"{row['run']}/{_text(row['name'])}@{_text(row['digest'])}"
-            seen[key] += 1
-            found[key if seen[key] == 1 else f"{key}#{seen[key]}"] = row
-        return found
-
-    @cached_property
-    def run_inputs(self) -> Mapping[str, tuple[str, ...]]:
-        return _grouped((row["run"], key) for key, row in self.input_rows.items())
-
-    @cached_property
-    def input_tags(self) -> Mapping[tuple[str, str], Mapping[str, str]]:
-        """Tags of dataset inputs by run and digest."""
-        found: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
-        for row in self.facts["run_input_tags"].itertuples(index=False):
-            if present(row.value):
-                found[str(row.run), str(row.digest)][str(row.key)] = str(row.value)
-        return found
-
-    @cached_property
-    def logged_fields(self) -> Mapping[str, Mapping[str, Any]]:
-        return _columns(self.facts["logged_models"], "model")
-
-    @cached_property
-    def run_models(self) -> Mapping[str, tuple[str, ...]]:
-        return _grouped((run, model) for model, run in self.logged_fields["run"].items() if present(run))
-
-    @cached_property
-    def artifact_paths(self) -> Mapping[str, tuple[str, ...]]:
-        frame = self.facts["artifacts"]
-        return _grouped(zip(frame["owner"].tolist(), frame["path"].tolist(), strict=True))
-
-    @cached_property
-    def listed(self) -> frozenset[str]:
-        """Owners whose artifact list was read."""
-        frame = self.facts["artifact_listings"]
-        return frozenset(frame.loc[frame["read"].fillna(False).astype(bool), "owner"])
-
-    # the registry
-
-    @cached_property
-    def version_fields(self) -> Mapping[str, Mapping[str, Any]]:
-        frame = self.facts["model_versions"]
-        return _columns(frame[(frame["created_at"] <= self.as_of).fillna(False)], "version")
-
-    @cached_property
-    def version_tags(self) -> Keyed:
-        return Keyed(self.facts["version_tags"], "version")
-
-    @cached_property
-    def model_tags(self) -> Keyed:
-        return Keyed(self.facts["registered_model_tags"], "name")
-
-    @cached_property
-    def versions(self) -> frozenset[str]:
-        return frozenset(self.version_fields["created_at"])
-
-    @cached_property
-    def linked_versions(self) -> Mapping[str, str]:
-        """Run to the version it says it looked at (tag ``dlemm.model_version``, written name/version)."""
-        tags = self.run_tags.of(LINK)
-        named = {run: f"{source_of(run)}:{value.strip()}" for run, value in tags.items()}
-        return {run: version for run, version in named.items() if version in self.versions}
-
-    def source_run(self, version: str) -> str | None:
-        """The run a version came from, when it still counts."""
-        run = self.version_fields["run"].get(version)
-        return str(run) if run in self.runs else None
-
-    @cached_property
-    def evidence_runs(self) -> Mapping[str, tuple[str, ...]]:
-        """Version to its source run and the runs linked to it, newest first."""
-        found: dict[str, set[str]] = defaultdict(set)
-        for run, version in self.linked_versions.items():
-            found[version].add(run)
-        for version in self.versions:
-            if run := self.source_run(version):
-                found[version].add(run)
-        return {version: self.newest_first(runs) for version, runs in found.items()}
-
-    def logged_of_version(self, version: str) -> tuple[str, ...]:
-        """The logged model a version names, else the logged models of its source run."""
-        model = self.version_fields["logged_model"].get(version)
-        if model in self.logged_fields["run"]:
-            return (str(model),)
-        return self.run_models.get(self.source_run(version) or "", ())
-
-    @cached_property
-    def carrying(self) -> frozenset[tuple[str, str]]:
-        """(model name, version) pairs that carry a production alias; aliases are compared letter by letter."""
-        frame = self.facts["aliases"]
-        frame = frame[frame["alias"].isin(self.model.production_aliases)]
-        pairs = zip(frame["name"].tolist(), frame["version"].tolist(), strict=True)
-        return frozenset((name, version) for name, version in pairs if version in self.versions)
 
     @cached_property
     def go_live(self) -> Mapping[str, GoLive]:
@@ -334,7 +140,7 @@ class World:
                 tag = self.input_tags.get((run, str(digest)), {}).get(LABELLED, tags.get(run, ""))
                 if present(digest) and tag.strip().lower() == "true":
                     pairs.append((f"{source_of(run)}:{digest}", run))
-        return _grouped(set(pairs))
+        return grouped(set(pairs))
 
     @cached_property
     def annotations(self) -> Mapping[str, tuple[str, ...]]:
@@ -345,7 +151,7 @@ class World:
             for run in runs
             for key in self.run_inputs.get(run, ())
         }
-        return {dataset: self.newest_first(found) for dataset, found in _grouped(pairs).items()}
+        return {dataset: self.newest_first(found) for dataset, found in grouped(pairs).items()}
 
     @cached_property
     def production_models(self) -> frozenset[str]:
@@ -395,26 +201,6 @@ class World:
         return frozenset(source_of(key) for key in keys)
 
 
-def _columns(frame: pd.DataFrame, key: str) -> Mapping[str, Mapping[str, Any]]:
-    """Every column as a dictionary from the key to the value; missing values as None."""
-    keys = frame[key].tolist()
-    return {
-        str(name): dict(zip(keys, frame[name].astype(object).where(frame[name].notna(), None).tolist(), strict=True))
-        for name in frame.columns
-    }
-
-
-def _grouped(pairs: Iterable[tuple[str, str]]) -> Mapping[str, tuple[str, ...]]:
-    found: dict[str, list[str]] = defaultdict(list)
-    for owner, item in pairs:
-        found[owner].append(item)
-    return {owner: tuple(sorted(items)) for owner, items in found.items()}
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
 def _monday(moment: int) -> int:
     """Start of the ISO week (Monday 00:00 UTC) a moment lies in. 1970-01-01 was a Thursday."""
     return moment - (moment + 3 * DAY) % (7 * DAY)
@@ -423,15 +209,3 @@ def _monday(moment: int) -> int:
 def _iso_week(monday: int) -> str:
     year, week, _ = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=monday)).isocalendar()
     return f"{year}-W{week:02d}"
-
-
-def names_in(text: str) -> tuple[str, ...]:
-    """Names in a tag: a JSON list, or names parted by commas."""
-    try:
-        read = json.loads(text)
-    except ValueError:
-        read = text.split(",")
-    return tuple(str(name).strip() for name in (read if isinstance(read, list) else [read]))
-
-
-__all__ = ["DEPLOYED", "LINK", "PRIMARY", "STAGE", "GoLive", "World", "compiled", "names_in", "source_of"]

@@ -25,12 +25,14 @@ from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
 from math import lcm
+from types import MappingProxyType
 
 from maturity.answers import Answers, Verdict, Waiver, waiver_problems
 from maturity.leaves import HUMAN, ONE, ZERO, Leaves, exact
 from maturity.schema import Check, Model, Practice
 from maturity.scorecard import Finding, LeafRating, PerView, PracticeRating, PracticeResult, Rule, View
 
+_ONE_PART = MappingProxyType({"parts": "1"})
 ZEROES = PerView(ZERO, ZERO, ZERO, ZERO, ZERO)
 
 Place = tuple[str, str | None]
@@ -40,7 +42,7 @@ Place = tuple[str, str | None]
 def mean(values: Sequence[Fraction]) -> Fraction:
     """The exact mean of at least one value."""
     first = values[0]
-    if all(value is first for value in values):
+    if len(values) == 1 or all(value is first for value in values):
         return first
     common = lcm(*(value.denominator for value in values))
     total = sum(value.numerator * (common // value.denominator) for value in values)
@@ -113,6 +115,7 @@ class Rater:
         self._not_achieved = model.rating_scale[0].high
         self._not_fully = model.rating_scale[-2].high
         self._combined: dict[tuple[object, ...], tuple[PerView[Fraction], PerView[str], Rule]] = {}
+        self._codes: dict[tuple[int, int], str] = {}
 
     def result(self, practice: Practice, projects: Sequence[str]) -> PracticeResult:
         """Rate a practice in every project, or once for the organisation, and roll it up."""
@@ -120,7 +123,7 @@ class Rater:
         ratings = tuple(self.rate(practice, place) for place in places)
         applicable = [rating for rating in ratings if rating.values is not None]
         if not ratings:
-            codes = ZEROES.map(self._model.code)
+            codes = ZEROES.map(self._code)
             return PracticeResult(practice.id, True, ZEROES, codes, ZERO, ZERO, ONE, (), Rule("no_project"))
         if not applicable:
             rule = ratings[0].rule if len(ratings) == 1 else Rule("all_waived")
@@ -131,7 +134,7 @@ class Rater:
             practice=practice.id,
             applicable=True,
             values=values,
-            codes=values.map(self._model.code),
+            codes=values.map(self._code),
             confidence=mean([rating.confidence for rating in applicable]),
             coverage=mean([rating.coverage for rating in applicable]),
             applicable_share=Fraction(len(applicable), len(ratings)),
@@ -237,10 +240,18 @@ class Rater:
         # Equal leaves share their values, which live as long as this rater, so their identity can stand for them.
         key = (practice.combine, *((leaf.check, id(leaf.values)) for leaf in leaves))
         if key not in self._combined:
-            values = PerView.of(lambda view: self._combined_in(practice, leaves, view))
+            only = leaves[0].values if len(leaves) == 1 else None
+            values = only or PerView.of(lambda view: self._combined_in(practice, leaves, view))
             rule = self._combining_rule(practice, leaves, values.rated)
-            self._combined[key] = values, values.map(self._model.code), rule
+            self._combined[key] = values, values.map(self._code), rule
         return self._combined[key]
+
+    def _code(self, value: Fraction) -> str:
+        """N, P, L or F, looked up once per value."""
+        key = (value.numerator, value.denominator)
+        if key not in self._codes:
+            self._codes[key] = self._model.code(value)
+        return self._codes[key]
 
     def _combined_in(self, practice: Practice, leaves: Sequence[LeafRating], view: View) -> Fraction:
         machine, human = split(leaves, view)
@@ -248,6 +259,11 @@ class Rater:
 
     def _combining_rule(self, practice: Practice, leaves: Sequence[LeafRating], value: Fraction) -> Rule:
         machine, human = split(leaves, "rated")
+        if len(leaves) == 1:
+            part = "machine" if machine else "human"
+            return (
+                Rule("larger_part", {"part": part}) if practice.combine == "any" else Rule("mean_of_parts", _ONE_PART)
+            )
         parts = [mean(machine)] if machine else []
         parts += [human] if human is not None else []
         free = max(parts) if practice.combine == "any" else mean(parts)

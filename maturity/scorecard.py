@@ -79,7 +79,8 @@ class PerView(Generic[T]):
     upper: T
 
     def __getitem__(self, view: View) -> T:
-        return cast(T, getattr(self, view))
+        value: T = getattr(self, view)
+        return value
 
     @classmethod
     def of(cls, build: Callable[[View], T]) -> PerView[T]:

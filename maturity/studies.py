@@ -11,7 +11,7 @@ from fractions import Fraction
 
 from maturity.keyed import number_of
 from maturity.lineage import evaluation_digests, training_digests
-from maturity.populations import World
+from maturity.world import World
 
 _LEAST_ARMS = 3
 _WITHIN = Fraction(11, 10)

@@ -77,7 +77,9 @@ def _begin(source: Source) -> Collection:
         locked = Source.objects.select_for_update().get(pk=source.pk)
         for running in locked.collections.filter(state=Collection.State.RUNNING):
             if _alive(running.process):
-                raise AlreadyCollecting(f"{source.key} is being collected since {running.started_at:%Y-%m-%d %H:%M} UTC")
+                raise AlreadyCollecting(
+                    f"{source.key} is being collected since {running.started_at:%Y-%m-%d %H:%M} UTC"
+                )
             running.state, running.finished_at = Collection.State.INTERRUPTED, timezone.now()
             running.save(update_fields=["state", "finished_at"])
         process = f"{socket.gethostname()}:{os.getpid()}"[-80:]
@@ -140,8 +142,12 @@ def _sight_aliases(collection: Collection, aliases: set[tuple[str, str, str]]) -
     AliasSighting.objects.bulk_create(
         [
             AliasSighting(
-                source=source, model=model, alias=alias, version=version,
-                after=last.finished_at if last else None, before=collection.finished_at,
+                source=source,
+                model=model,
+                alias=alias,
+                version=version,
+                after=last.finished_at if last else None,
+                before=collection.finished_at,
             )
             for model, alias, version in sorted(aliases - held)
         ],

@@ -30,15 +30,20 @@ def part_of(collection: Collection) -> Part:
         table: store.read_table(source.organisation_id, table, entry["sha256"])
         for table, entry in collection.manifest.items()
     }
-    return Part(source.key, Statement.from_json(collection.statement), {**tables, "alias_sightings": _sightings(collection)})
+    return Part(
+        source.key, Statement.from_json(collection.statement), {**tables, "alias_sightings": _sightings(collection)}
+    )
 
 
 def _sightings(collection: Collection) -> pd.DataFrame:
     rows = AliasSighting.objects.filter(source=collection.source, before__lte=collection.finished_at)
     return TABLES["alias_sightings"].frame(
         {
-            "name": row.model, "alias": row.alias, "version": row.version,
-            "after": _ms(row.after) if row.after else None, "before": _ms(row.before),
+            "name": row.model,
+            "alias": row.alias,
+            "version": row.version,
+            "after": _ms(row.after) if row.after else None,
+            "before": _ms(row.before),
         }
         for row in rows
     )
@@ -59,5 +64,3 @@ def facts_of(organisation: Organisation, *, until: datetime) -> tuple[Facts, lis
 
 def _ms(time: datetime) -> int:
     return int(time.timestamp() * 1000)
-
-

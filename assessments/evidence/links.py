@@ -10,14 +10,6 @@ from collections.abc import Callable, Mapping
 from assessments.organisations.models import Organisation
 from integrations.connectors.base import link
 
-TABLE_OF_UNIT = {
-    "run": "runs",
-    "version": "model_versions",
-    "model": "registered_models",
-    "logged_model": "logged_models",
-    "experiment": "experiments",
-}
-
 FactLink = Callable[[str, str], str | None]
 
 
@@ -27,10 +19,9 @@ def fact_link(organisation: Organisation, experiments: Mapping[str, str]) -> Fac
 
     def address(unit: str, fact_id: str) -> str | None:
         key, _, bare = fact_id.partition(":")
-        source = sources.get(key)
-        if source is None or unit not in TABLE_OF_UNIT:
+        if key not in sources:
             return None
         experiment = experiments.get(fact_id, "").partition(":")[2]
-        return link(source.kind, source.config, TABLE_OF_UNIT[unit], bare, experiment=experiment)
+        return link(sources[key].kind, sources[key].config, unit, bare, experiment=experiment)
 
     return address

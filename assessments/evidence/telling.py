@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from assessments.evidence.models import Collection
 from maturity.facts import Reading, StreamReading
 
+
 def stream_name(stream: str) -> str:
     """The name of a stream in the language of the page."""
     names = {

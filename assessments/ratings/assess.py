@@ -23,6 +23,7 @@ from maturity.gaps import Gap, gaps
 from maturity.schema import load_model
 from maturity.scorecard import CapabilityLevel, Finding, Scorecard
 
+GAP_IDS = 3
 SHOWN_IDS = 50
 """So many passing and failing ids of a finding stand on a page; the result and the pack hold all of them."""
 
@@ -108,7 +109,11 @@ def _summary(scorecard: Scorecard, blocking: Sequence[Gap]) -> dict[str, object]
         for dimension in scorecard.dimensions
     )
     slim = replace(scorecard, dimensions=dimensions, findings=())
-    return {"scorecard": slim.to_json(), "gaps": [canonical.encode(gap) for gap in blocking]}
+    return {"scorecard": slim.to_json(), "gaps": [canonical.encode(_short_gap(gap)) for gap in blocking]}
+
+
+def _short_gap(gap: Gap) -> Gap:
+    return replace(gap, shortfalls=tuple(replace(s, failing=s.failing[:GAP_IDS]) for s in gap.shortfalls))
 
 
 def _detail(capability: CapabilityLevel, scorecard: Scorecard, experiments: Mapping[str, str]) -> dict[str, object]:

@@ -15,7 +15,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -52,8 +51,20 @@ def mlflow_server() -> Iterator[str]:
     home.mkdir(parents=True, exist_ok=True)
     port = _port(home / "mlflow-port")
     command = [
-        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-        "--backend-store-uri", f"sqlite:///{home / 'mlflow.db'}", "--artifacts-destination", str(home / "artifacts"),
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+        "--backend-store-uri",
+        f"sqlite:///{home / 'mlflow.db'}",
+        "--artifacts-destination",
+        str(home / "artifacts"),
     ]
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_TELEMETRY_DISABLED": "true"}
     with (home / "mlflow.log").open("ab") as log:
@@ -86,11 +97,18 @@ def _wait(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
     while time.monotonic() < deadline:
         if process.poll() is not None:
             break
-        with contextlib.suppress(urllib.error.URLError, OSError):
-            with urllib.request.urlopen(f"{address}/health", timeout=2):  # noqa: S310 - loopback
-                return
+        if _healthy(address):
+            return
         time.sleep(0.2)
     raise DemonstrationError(f"the MLflow server did not start; its log is {log}")
+
+
+def _healthy(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{address}/health", timeout=2) as answer:  # noqa: S310 - loopback
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
@@ -105,7 +123,17 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 def run_pipeline(address: str) -> None:
     """Run the reference pipeline against the server; a finished story on it is reused."""
-    command = [sys.executable, "-m", "integrations.reference", "run", CASE, "--tracking-uri", address, "--project", PROJECT]
+    command = [
+        sys.executable,
+        "-m",
+        "integrations.reference",
+        "run",
+        CASE,
+        "--tracking-uri",
+        address,
+        "--project",
+        PROJECT,
+    ]
     process = subprocess.Popen(command, cwd=settings.BASE_DIR, start_new_session=True)  # noqa: S603 - our own command
     try:
         status = process.wait()

@@ -14,7 +14,18 @@ from django.urls import reverse
 from django.utils.safestring import SafeString, mark_safe
 from markdown_it import MarkdownIt
 
-PAGES = ("start", "commands", "evidence", "scoring", "indicators", "model-files", "packs", "settings", "faults", "figures")
+PAGES = (
+    "start",
+    "commands",
+    "evidence",
+    "scoring",
+    "indicators",
+    "model-files",
+    "packs",
+    "settings",
+    "faults",
+    "figures",
+)
 """The pages of the manual in reading order; each is ``templates/docs/<name>.md``, in Chinese ``<name>.zh.md``."""
 
 

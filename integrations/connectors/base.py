@@ -47,7 +47,7 @@ class Reason(StrEnum):
 SENTENCES: Mapping[Reason, str] = {
     Reason.UNREACHABLE: "The server could not be reached; check the address and that the server is running.",
     Reason.ADDRESS_REFUSED: "The address leads to a network that this installation does not connect to.",
-    Reason.TLS: "The server's certificate could not be verified; give the certificate authority that signed it.",
+    Reason.TLS: "No secure connection; if the certificate is your own, give the certificate authority that signed it.",
     Reason.UNAUTHORISED: "The server asks who we are and did not accept the sign-in details.",
     Reason.FORBIDDEN: "The account is known to the server but may not read this.",
     Reason.BAD_HOST: "The server refuses its own name: add this host name to --allowed-hosts of the MLflow server.",
@@ -66,7 +66,7 @@ SENTENCES: Mapping[Reason, str] = {
 """The sentence of each reason, in English: the text that the application translates."""
 
 
-class Refused(Exception):  # noqa: N818 - it says what the other side did; an error of ours would be another thing
+class Refused(Exception):
     """A remote system could not be read. ``again`` says that asking again may help, ``after`` how long to wait (s)."""
 
     def __init__(self, reason: Reason, detail: str = "", *, again: bool = False, after: float | None = None) -> None:
@@ -104,7 +104,7 @@ class Connector(Protocol):
     kind: str
 
     def check(self) -> Check:
-        """Ask one cheap question."""
+        """Ask as little as proves that collecting will work."""
         ...
 
     def collect(self, sink: Sink) -> Statement:
@@ -154,10 +154,10 @@ class Fields:
 
     def url(self, field: str, *, required: bool = False) -> str:
         """An http(s) address without sign-in details, query or fragment; a slash at the end is cut."""
+        if required and self._data.get(field) in (None, ""):
+            self.fault(field, "is required")
         value = self.text(field)
         if not value:
-            if required:
-                self.fault(field, "is required")
             return ""
         if message := _url_fault(value):
             self.fault(field, message)

@@ -229,8 +229,11 @@ def _tls(base_url: str, ca_path: str) -> ssl.SSLContext | None:
 
 
 def _transport_fault(error: Exception) -> Refused:
-    if isinstance(error.__cause__, ssl.SSLError):
-        return Refused(Reason.TLS)
+    behind = error.args[0] if error.args else None
+    if isinstance(behind, ssl.SSLCertVerificationError):
+        return Refused(Reason.TLS, behind.verify_message)
+    if isinstance(behind, ssl.SSLError):
+        return Refused(Reason.TLS, "the server does not speak TLS as we do")
     if isinstance(error, httpcore.ConnectError | httpcore.ConnectTimeout):
         return Refused(Reason.UNREACHABLE, again=True)
     if isinstance(error, httpcore.TimeoutException):

@@ -114,13 +114,15 @@ class MlflowConnector:
         self._resolver = resolver
 
     def check(self) -> Check:
-        """Ask for the version; where none is told, for one experiment."""
+        """Ask for one experiment, then for the version.
+
+        The version alone proves little: MLflow tells it even to those whose other questions it refuses.
+        """
         try:
             with self._client(tries=2) as client:
                 api = Api(client, self._config.page_size)
+                api.first_experiment()
                 version = api.version()
-                if not version:
-                    api.first_experiment()
         except Refused as fault:
             return Check(False, str(fault))
         return Check(True, "", version)

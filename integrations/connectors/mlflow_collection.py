@@ -165,6 +165,7 @@ class Collection:
                 self._version_sources |= {row["run"], row["logged_model"]} - {None}
                 self.counts["versions"] += 1
         self.counts["registered_models"] = len(names)
+        self._lookups.reserved = len(self._version_sources)
 
     def _read_logged_models(self) -> None:
         try:
@@ -181,8 +182,8 @@ class Collection:
         written = []
         for row, folder in models:
             self.counts["artifact_owners"] += 1
-            wanted = row["model"] in self._version_sources or row["run"] in self._version_sources
-            written.append({**row, **self._lookups.model(row, folder, wanted=wanted)})
+            registered = row["model"] in self._version_sources
+            written.append({**row, **self._lookups.model(row, folder, wanted=registered)})
         self._lookups.flush()
         self._write("logged_models", written)
         self.counts["logged_models"] += len(written)

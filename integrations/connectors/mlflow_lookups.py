@@ -22,7 +22,10 @@ _SERVER_GONE = frozenset({Reason.UNREACHABLE, Reason.ADDRESS_REFUSED, Reason.TLS
 
 
 class Lookups:
-    """At most ``limit`` owners are asked; logged models that no version stands for get half of that at most."""
+    """At most ``limit`` owners are asked; logged models that were never registered get half of that at most.
+
+    ``reserved`` lookups are kept for what stands behind registered versions.
+    """
 
     def __init__(self, api: Api, write: Callable[[str, list[Row]], None], limit: int) -> None:
         self._api = api
@@ -32,6 +35,7 @@ class Lookups:
         self._listings: list[Row] = []
         self._failures: list[Refused] = []  # in a row
         self._given_up: Refused | None = None
+        self.reserved = 0
         self.asked = 0
         self.unreadable = 0
 
@@ -40,7 +44,7 @@ class Lookups:
 
         ``folder`` is the model's folder in its run's artifacts (MLflow 2), None for a model with artifacts of its own.
         """
-        if self.asked >= (self._limit if wanted else self._limit // 2):
+        if self.asked >= (self._limit if wanted else min(self._limit // 2, self._limit - self.reserved)):
             return {}
         run, model = row["run"], row["model"]
         inside = f"{folder}/" if folder is not None else ""

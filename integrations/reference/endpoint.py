@@ -5,6 +5,7 @@ Takes the folder of an exported model, gives latencies in milliseconds and answe
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -18,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -115,6 +116,9 @@ class Endpoint:
                 env=environment,
                 start_new_session=True,
             )
+        # Both are there because both were asked for as pipes.
+        self._commands = cast(TextIO, self.process.stdin)
+        self._output = cast(TextIO, self.process.stdout)
         self._reader = threading.Thread(target=self._read_answers, daemon=True)
         self._reader.start()
 
@@ -128,19 +132,15 @@ class Endpoint:
 
     def stop(self) -> None:
         """End the process: politely by closing its input, then by force; safe to call twice."""
-        if self.process.stdin and not self.process.stdin.closed:
-            try:
-                self.process.stdin.close()
-            except BrokenPipeError:
-                pass  # it has ended already, which is what we want
+        with contextlib.suppress(BrokenPipeError):  # it has ended already, which is what we want
+            self._commands.close()
         try:
             self.process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
         self._reader.join(STOP_TIMEOUT_S)
-        if self.process.stdout:
-            self.process.stdout.close()
+        self._output.close()
 
     def await_port(self) -> int:
         """Wait until the process has bound its port; raises ``PortUnavailableError`` when it cannot."""
@@ -154,10 +154,9 @@ class Endpoint:
     def load(self, exported: Path, version: str) -> None:
         """Swap the model in service for an exported program; answers carry the new version from then on."""
         self.await_port()
-        assert self.process.stdin is not None
         try:
-            self.process.stdin.write(json.dumps({"load": str(exported), "version": version}) + "\n")
-            self.process.stdin.flush()
+            self._commands.write(json.dumps({"load": str(exported), "version": version}) + "\n")
+            self._commands.flush()
         except BrokenPipeError as error:
             raise PortUnavailableError(f"The serving process has ended: {self._last_error()}") from error
         content = self._answer()
@@ -246,8 +245,7 @@ class Endpoint:
         return sum(counts) / (time.perf_counter() - begin)
 
     def _read_answers(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
+        for line in self._output:
             self._answers.put(line)
         self._answers.put("")  # the end of its output
 

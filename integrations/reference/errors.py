@@ -52,6 +52,10 @@ class AlreadyRunningError(PipelineError):
     """Another process is telling the same story on the same server."""
 
 
+class DeletedExperimentError(PipelineError):
+    """Somebody deleted the experiment of the story on purpose; it is not ours to bring back."""
+
+
 class UnknownCaseError(PipelineError):
     """No case has that name."""
 

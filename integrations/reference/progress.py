@@ -188,3 +188,24 @@ def telling(display: Display, key: StepKey) -> Iterator[Telling]:
         display.end(StepDone(key, "failed", time.perf_counter() - begin, ""))
         raise
     display.end(StepDone(key, story.state, time.perf_counter() - begin, story.detail))
+
+
+class Timed:
+    """A display that also keeps the seconds of every finished step."""
+
+    def __init__(self, inner: Display) -> None:
+        self.inner = inner
+        self.seconds: dict[StepKey, float] = {}
+
+    def begin(self, key: StepKey) -> None:
+        self.inner.begin(key)
+
+    def tell(self, text: str) -> None:
+        self.inner.tell(text)
+
+    def end(self, done: StepDone) -> None:
+        self.seconds[done.key] = done.seconds
+        self.inner.end(done)
+
+    def close(self, done: StoryDone) -> None:
+        self.inner.close(done)

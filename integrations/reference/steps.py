@@ -58,7 +58,7 @@ STEPS = (
     Step(
         StepKey.EVALUATE,
         "Evaluate",
-        "Judges baseline, best and under-trained candidate on the held-out test split. The best is picked by validation.",
+        "Judges the baseline, the best by validation and the under-trained candidate on the held-out test split.",
         (
             "runs with dlemm.stage=evaluate: eval/accuracy, its 95 % bootstrap interval, eval/slice/*, eval/robust/*",
             "the primary metric named by dlemm.primary_metric",

@@ -83,9 +83,7 @@ def train(fit: Fit, training: Split, validation: Split, *, device: torch.device 
     model.load_state_dict(best_weights)
     model.eval()
     seen = len(training) * len(history)
-    cost = Cost(
-        duration, cpu_s, seen / loop.step_s, loop.input_s / loop.step_s, memory.peak_bytes() / 1e6, memory.kind
-    )
+    cost = Cost(duration, cpu_s, seen / loop.step_s, loop.input_s / loop.step_s, memory.peak_bytes() / 1e6, memory.kind)
     return Trained(
         fit,
         model,
@@ -118,9 +116,7 @@ def _run_epochs(fit: Fit, loop: _Loop) -> tuple[list[Epoch], int, dict[str, Tens
 class _Loop:
     """The moving parts of one training: data on the device, optimiser, clocks."""
 
-    def __init__(
-        self, fit: Fit, model: nn.Module, training: Split, validation: Split, device: torch.device
-    ) -> None:
+    def __init__(self, fit: Fit, model: nn.Module, training: Split, validation: Split, device: torch.device) -> None:
         self.fit, self.model, self.device = fit, model, device
         self.images = torch.from_numpy(training.images).to(device)  # (n, 1, 8, 8) float32
         self.labels = torch.from_numpy(training.labels).to(device)  # (n,) int64
@@ -138,7 +134,7 @@ class _Loop:
         order = torch.randperm(len(self.labels), generator=self.generator)  # (n,)
         begin = time.perf_counter()
         total = torch.zeros((), device=self.device)
-        for rows in order.split(self.fit.batch_size):  # (b,)
+        for rows in torch.split(order, self.fit.batch_size):  # (b,)
             total += self.step(rows) * len(rows)
         train_loss = float(total) / len(order)  # reading the value waits for the device
         self.step_s += time.perf_counter() - begin
@@ -156,7 +152,7 @@ class _Loop:
                 logits = self.model(images)  # (b / steps, 10)
             # Divided by the whole batch, so the accumulated gradient is that of the big batch, last batch included.
             loss = functional.cross_entropy(logits.float(), labels, reduction="sum") / len(rows)
-            loss.backward()
+            torch.autograd.backward(loss)
             total += loss.detach()
         self.optimiser.step()
         return total

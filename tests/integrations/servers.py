@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -89,6 +90,7 @@ class Answer:
     headers: tuple[tuple[str, str], ...] = (("Content-Type", "application/json"),)
     claim: int = 0  # bytes promised in Content-Length beyond the body; the connection then closes
     delay: float = 0.0  # seconds before the first byte
+    drip: float = 0.0  # seconds between two bytes of the body
 
 
 @dataclass(slots=True)
@@ -101,8 +103,8 @@ class Stub:
 
 
 @contextlib.contextmanager
-def stub_server(answer: Callable[[str, bytes, int], Answer]) -> Iterator[Stub]:
-    """Serve ``answer(method and path, request body, number of this request from 0)`` on loopback."""
+def stub_server(answer: Callable[[str, bytes, int], Answer], *, tls: ssl.SSLContext | None = None) -> Iterator[Stub]:
+    """Serve ``answer(method and path, request body, number of this request from 0)`` on loopback, over TLS if given."""
     stub = Stub("")
 
     class Handler(BaseHTTPRequestHandler):
@@ -115,12 +117,14 @@ def stub_server(answer: Callable[[str, bytes, int], Answer]) -> Iterator[Stub]:
             reply = answer(line, body, len(stub.seen) - 1)
             stub.stopping.wait(reply.delay)
             with contextlib.suppress(ConnectionError):
-                self.send_response(reply.status)
+                self.send_response_only(reply.status)
                 for name, value in reply.headers:
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(reply.body) + reply.claim))
                 self.end_headers()
-                self.wfile.write(reply.body)
+                for piece in [reply.body] if not reply.drip else [bytes([byte]) for byte in reply.body]:
+                    self.wfile.write(piece)
+                    stub.stopping.wait(reply.drip)
             self.close_connection = bool(reply.claim)
 
         do_GET = do_POST = _reply  # noqa: N815 - the names http.server looks for
@@ -130,7 +134,9 @@ def stub_server(answer: Callable[[str, bytes, int], Answer]) -> Iterator[Stub]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
-        stub.url = f"http://127.0.0.1:{server.server_address[1]}"
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+        stub.url = f"http{'s' if tls else ''}://127.0.0.1:{server.server_address[1]}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
         try:

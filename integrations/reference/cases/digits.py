@@ -38,13 +38,12 @@ def digits() -> Case:
 
 @case
 def digits_quick() -> Case:
-    """The same story with fewer epochs, one seed and smaller windows: a quick look and a smoke check."""
+    """The same story with fewer epochs and one seed: a quick look and a smoke check."""
     full = digits()
     return replace(
         full,
         key="digits-quick",
         title="Handwritten digits, the short version of the same story",
-        window_rows=100,
         baseline=replace(full.baseline, epochs=8),
         study=tuple(replace(fit, epochs=8) for fit in full.study),
         repeats=(),

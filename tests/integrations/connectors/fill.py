@@ -13,6 +13,7 @@ import sys
 import time
 import warnings
 
+import httpx
 import mlflow
 import pandas as pd
 from mlflow import MlflowClient
@@ -29,7 +30,10 @@ def times(client: MlflowClient) -> dict[str, object]:
     key = client.create_experiment("conn-times", tags={"team": "blue"})
     runs = [client.create_run(key, start_time=TIED, run_name=f"tied-{i}") for i in range(7)]
     runs += [client.create_run(key, start_time=TIED + 86_400_000 * i, run_name="twin") for i in (1, 400)]
-    runs += [client.create_run(key, start_time=start) for start in (0, 5, YEAR_2099)]
+    runs += [client.create_run(key, start_time=start) for start in (5, YEAR_2099)]
+    # The client takes a start of zero for "now"; other writers do not.
+    question = {"experiment_id": key, "start_time": 0, "run_name": "at zero"}
+    httpx.post(f"{client.tracking_uri}/api/2.0/mlflow/runs/create", json=question).raise_for_status()
     deleted = client.create_run(key, start_time=TIED - 5)
     client.delete_run(deleted.info.run_id)
     client.set_terminated(runs[0].info.run_id, "FAILED", end_time=TIED + 10)

@@ -21,7 +21,8 @@ class Command(BaseCommand):
         parser.add_argument("organisation", help="key of the organisation")
         parser.add_argument("--source", help="key of one source; all of them if left out")
         parser.add_argument(
-            "--accept-losses", action="store_true",
+            "--accept-losses",
+            action="store_true",
             help="experiments that vanished since the last complete collection are really gone",
         )
 

@@ -22,7 +22,10 @@ class Command(BaseCommand):
         parser.add_argument("key", help="short key, such as acme")
         parser.add_argument("name", help="name as shown")
         parser.add_argument(
-            "--project", action="append", default=[], metavar="KEY[=PATTERN,…]",
+            "--project",
+            action="append",
+            default=[],
+            metavar="KEY[=PATTERN,…]",
             help="a project and the name patterns of its experiments, such as fraud=fraud-*; may be repeated",
         )
         parser.add_argument("--owner", help="user name of an account that becomes the owner")
@@ -38,7 +41,9 @@ class Command(BaseCommand):
         if options["owner"]:
             user = get_user_model().objects.filter(username=options["owner"]).first()
             if user is None:
-                raise CommandError(f"There is no account {options['owner']!r}; make one with manage.py createsuperuser.")
+                raise CommandError(
+                    f"There is no account {options['owner']!r}; make one with manage.py createsuperuser."
+                )
             Membership.objects.update_or_create(
                 organisation=organisation, user=user, defaults={"role": Membership.Role.OWNER}
             )

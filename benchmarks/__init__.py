@@ -1,0 +1,1 @@
+"""Benchmarks: figures the manual quotes, each measured beside the peer it is compared with."""

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+
+from assessments.evidence import store
+from assessments.evidence.collect import AlreadyCollecting, accept, collect
+from assessments.evidence.facts import facts_of
+from assessments.evidence.models import AliasSighting, Collection
+from tests.assessments.conftest import Scripted, World
+
+HOUR = 3_600_000
+START = 1_700_000_000_000
+FAR = datetime(2030, 1, 1, tzinfo=UTC)
+Use = Callable[[Scripted], None]
+
+
+def experiment(number: str) -> dict[str, object]:
+    return {"experiment": number, "name": f"fraud-{number}", "lifecycle": "active", "created_at": START}
+
+
+def run(name: str) -> dict[str, object]:
+    return {
+        "run": name,
+        "experiment": "1",
+        "name": name,
+        "status": "FINISHED",
+        "lifecycle": "active",
+        "start_at": START,
+    }
+
+
+def source_of(world: World):
+    return world.acme.sources.get()
+
+
+def test_what_was_read_can_be_read_back_with_its_project(world: World, scripted: Use) -> None:
+    scripted(Scripted({"experiments": [experiment("1")], "runs": [run("a"), run("b")]}))
+    collection = collect(source_of(world))
+    facts, _, used = facts_of(world.acme, until=FAR)
+    assert collection.state == Collection.State.COMPLETE
+    assert used == [collection]
+    assert list(facts["runs"]["run"]) == ["mlflow:a", "mlflow:b"]
+    assert set(facts["runs"]["project"]) == {"fraud"}
+
+
+def test_equal_content_is_one_file(world: World, scripted: Use) -> None:
+    scripted(Scripted({"runs": [run("a")]}))
+    first, second = collect(source_of(world)), collect(source_of(world))
+    assert first.manifest == second.manifest
+    assert len(list(store.folder(world.acme.pk).glob("*.parquet"))) == len(
+        {e["sha256"] for e in first.manifest.values()}
+    )
+
+
+def test_a_server_that_is_down_leaves_the_last_facts_in_force(world: World, scripted: Use) -> None:
+    scripted(Scripted({"experiments": [experiment("1")], "runs": [run("a")]}))
+    good = collect(source_of(world))
+    unread = dict.fromkeys(("experiments", "runs", "logged_models", "artifacts", "registry"), "unreachable: down")
+    scripted(Scripted(unread=unread, now=START + HOUR))
+    failed = collect(source_of(world))
+    facts, _, used = facts_of(world.acme, until=FAR)
+    assert failed.state == Collection.State.FAILED
+    assert used == [good]
+    assert list(facts["runs"]["run"]) == ["mlflow:a"]
+
+
+def test_rows_of_a_stream_that_broke_off_are_thrown_away(world: World, scripted: Use) -> None:
+    scripted(Scripted({"experiments": [experiment("1")], "runs": [run("a")]}, unread={"runs": "server_error: 500"}))
+    collection = collect(source_of(world))
+    facts, _, _ = facts_of(world.acme, until=FAR)
+    assert collection.state == Collection.State.PARTIAL
+    assert len(facts["runs"]) == 0
+    assert len(facts["experiments"]) == 1
+
+
+def test_an_experiment_that_vanished_is_an_alarm_and_not_a_smaller_organisation(world: World, scripted: Use) -> None:
+    scripted(Scripted({"experiments": [experiment("1"), experiment("2")], "runs": [run("a")]}))
+    good = collect(source_of(world))
+    scripted(Scripted({"experiments": [experiment("1")]}, now=START + HOUR))
+    suspect = collect(source_of(world))
+    assert suspect.state == Collection.State.SUSPECT
+    assert suspect.lost_experiments == ["2"]
+    assert facts_of(world.acme, until=FAR)[2] == [good]
+    accept(suspect)
+    assert facts_of(world.acme, until=FAR)[2] == [suspect]
+
+
+def test_an_interrupted_collection_keeps_nothing_and_loses_nothing(world: World, scripted: Use) -> None:
+    scripted(Scripted({"runs": [run("a")]}))
+    good = collect(source_of(world))
+    files = set(store.folder(world.acme.pk).iterdir())
+    scripted(Scripted({"runs": [run("a"), run("b")]}, interrupt=True, now=START + HOUR))
+    with pytest.raises(KeyboardInterrupt):
+        collect(source_of(world))
+    assert Collection.objects.first().state == Collection.State.INTERRUPTED
+    assert set(store.folder(world.acme.pk).iterdir()) == files
+    assert facts_of(world.acme, until=FAR)[2] == [good]
+
+
+def test_a_source_is_read_by_one_process_at_a_time(world: World, scripted: Use) -> None:
+    scripted(Scripted())
+    Collection.objects.create(source=source_of(world), started_at=FAR, process="another-machine:1")
+    with pytest.raises(AlreadyCollecting, match="mlflow is being collected"):
+        collect(source_of(world))
+
+
+def test_a_collection_whose_process_died_does_not_block_the_next(world: World, scripted: Use) -> None:
+    import socket
+    import subprocess
+
+    process = subprocess.Popen(["true"])
+    process.wait()
+    left = Collection.objects.create(
+        source=source_of(world), started_at=FAR, process=f"{socket.gethostname()}:{process.pid}"
+    )
+    scripted(Scripted())
+    assert collect(source_of(world)).state == Collection.State.COMPLETE
+    left.refresh_from_db()
+    assert left.state == Collection.State.INTERRUPTED
+
+
+def test_an_alias_is_dated_by_the_readings_before_and_after_it_came(world: World, scripted: Use) -> None:
+    alias = {"name": "m", "alias": "champion", "version": "m/1"}
+    scripted(Scripted())
+    collect(source_of(world))
+    scripted(Scripted({"aliases": [alias]}, now=START + HOUR))
+    collect(source_of(world))
+    scripted(Scripted({"aliases": [alias]}, now=START + 2 * HOUR))
+    collect(source_of(world))
+    sighting = AliasSighting.objects.get()
+    assert int(sighting.after.timestamp() * 1000) == START
+    assert int(sighting.before.timestamp() * 1000) == START + HOUR
+
+
+def test_an_altered_file_is_noticed(world: World, scripted: Use) -> None:
+    scripted(Scripted({"runs": [run("a")]}))
+    collection = collect(source_of(world))
+    path = store.path_of(world.acme.pk, collection.manifest["runs"]["sha256"])
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(store.EvidenceDamaged, match="altered"):
+        facts_of(world.acme, until=FAR)
+
+
+def test_a_secret_opens_only_for_the_address_it_was_given_for(world: World) -> None:
+    from django.core.signing import BadSignature
+
+    source = source_of(world)
+    source.set_secret({"token": "hidden-token"})
+    source.save()
+    assert source.full_config()["token"] == "hidden-token"
+    assert "hidden-token" not in source.secret
+    source.config = {"base_url": "http://elsewhere.example"}
+    with pytest.raises(BadSignature):
+        source.full_config()
+    assert not source.has_secret
