@@ -138,15 +138,17 @@ def main(runs: int = RUNS) -> None:
     if {reading.runs for found in readings.values() for reading in found} != {runs}:
         raise RuntimeError(f"not every reading saw {runs} runs: {readings}")
     medians = {side: _median(found) for side, found in readings.items()}
-    for side, found in medians.items():
-        rate = found.runs / found.wall
-        print(
-            f"{side:20} {runs} runs: {found.wall:6.2f} s, {rate:5.0f} runs/s, client {found.cpu:5.2f} CPU s, ", end=""
-        )
-        print(f"peak {found.peak:4.0f} MB")
+    sys.stdout.write("".join(_line(side, found) for side, found in medians.items()))
     ours, theirs = medians["connector"], medians["mlflow.search_runs"]
-    print(f"connector is {theirs.wall / ours.wall:.2f} times as fast, ", end="")
-    print(f"with {ours.cpu / theirs.cpu:.2f} of the client CPU and {ours.peak / theirs.peak:.2f} of the peak memory")
+    sys.stdout.write(
+        f"connector is {theirs.wall / ours.wall:.2f} times as fast, with {ours.cpu / theirs.cpu:.2f} of the client CPU "
+        f"and {ours.peak / theirs.peak:.2f} of the peak memory\n"
+    )
+
+
+def _line(side: str, found: Reading) -> str:
+    speed = f"{found.wall:6.2f} s, {found.runs / found.wall:5.0f} runs/s"
+    return f"{side:20} {found.runs} runs: {speed}, client {found.cpu:5.2f} CPU s, peak {found.peak:4.0f} MB\n"
 
 
 def _median(readings: list[Reading]) -> Reading:
@@ -157,6 +159,6 @@ def _median(readings: list[Reading]) -> Reading:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["measure"]:
         reading = measure(sys.argv[2], sys.argv[3])
-        print(json.dumps({name: getattr(reading, name) for name in Reading.__slots__}))
+        sys.stdout.write(json.dumps({name: getattr(reading, name) for name in Reading.__slots__}) + "\n")
     else:
         main(int(sys.argv[1]) if sys.argv[1:] else RUNS)

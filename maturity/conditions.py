@@ -1,8 +1,8 @@
 """Judges conditions over every unit of a world at once: which fulfil them, and of which nothing can be said.
 
 Takes a ``World`` and the conditions of ``measures``; gives a ``Verdict`` of two sets of ids. Three values are kept
-apart throughout (Kleene's strong logic, S. C. Kleene, Introduction to Metamathematics, 1952, §64): a file list that was not
-read says neither that a file is there nor that it is missing.
+apart throughout (the strong three-valued logic of S. C. Kleene, Introduction to Metamathematics, 1952, §64): a file
+list that was not read says neither that a file is there nor that it is missing.
 
 A version has its own tags and fields. Parameters, metrics and artifacts it takes from its source run and from every run
 tagged ``dlemm.model_version`` with it; where several log the same name, the run that started last speaks.
@@ -54,7 +54,7 @@ class Judge:
         """Every thing of a unit that counts."""
         world = self.world
         if unit not in self._ids:
-            found: Iterable[str] = {
+            of: dict[Unit, Callable[[], Iterable[str]]] = {
                 Unit.RUN: lambda: world.runs,
                 Unit.VERSION: lambda: world.versions,
                 Unit.MODEL: lambda: world.version_fields["name"].values(),
@@ -62,8 +62,8 @@ class Judge:
                 Unit.LOGGED_MODEL: lambda: world.logged_fields["run"],
                 Unit.DATASET: lambda: world.labelled,
                 Unit.WEEK: lambda: world.weeks,
-            }[unit]()
-            self._ids[unit] = frozenset(found)
+            }
+            self._ids[unit] = frozenset(of[unit]())
         return self._ids[unit]
 
     def verdict(self, unit: Unit, condition: Condition) -> Verdict:
@@ -333,23 +333,36 @@ class Judge:
 
     def _related(self, unit: Unit, condition: m.Related) -> Verdict:
         inner = self.verdict(condition.target, condition.condition)
-        distinct = condition.distinct
-        texts = self.texts(condition.target, distinct.place, distinct.key) if distinct else {}
-        check = self._check(distinct.test) if distinct else None
+        decide = self._every_one if condition.every else self._enough
+        named = self._named(condition)
         yes: set[str] = set()
         unknown: set[str] = set()
         for key, things in self._relation(unit, condition.relation):
-            if check is not None:
-                things = tuple(i for i in things if i in texts and check(texts[i].strip(), i))
-            sure = [i for i in things if i in inner.yes]
-            maybe = [i for i in things if i in inner.yes or i in inner.unknown]
-            if condition.every:
-                passed, possible = bool(things) and len(sure) == len(things), len(maybe) == len(things) > 0
-            else:
-                count = len if distinct is None else lambda found: len({texts[i].strip() for i in found})
-                passed, possible = count(sure) >= condition.at_least, count(maybe) >= condition.at_least
-            (yes if passed else unknown if possible else set()).add(key)
+            counted = things if named is None else tuple(i for i in things if i in named)
+            sure = [i for i in counted if i in inner.yes]
+            maybe = [i for i in counted if i in inner.yes or i in inner.unknown]
+            if decide(condition, sure, counted, named):
+                yes.add(key)
+            elif decide(condition, maybe, counted, named):
+                unknown.add(key)
         return Verdict(frozenset(yes), (self._unseen(unit, condition.relation) | unknown) - yes)
+
+    def _named(self, condition: m.Related) -> Mapping[str, str] | None:
+        """The texts that are counted as distinct, of the things that have one; None when things are counted."""
+        distinct = condition.distinct
+        if distinct is None:
+            return None
+        check = self._check(distinct.test)
+        texts = self.texts(condition.target, distinct.place, distinct.key)
+        return {i: text.strip() for i, text in texts.items() if check(text.strip(), i)}
+
+    @staticmethod
+    def _every_one(_: m.Related, found: list[str], things: tuple[str, ...], __: Mapping[str, str] | None) -> bool:
+        return len(found) == len(things) > 0
+
+    @staticmethod
+    def _enough(condition: m.Related, found: list[str], _: tuple[str, ...], named: Mapping[str, str] | None) -> bool:
+        return len(found if named is None else {named[i] for i in found}) >= condition.at_least
 
     def _unseen(self, unit: Unit, relation: str) -> frozenset[str]:
         """Things whose logged models nobody could read: none found says nothing."""

@@ -12,7 +12,7 @@ An example says what is there and what must come out of it; everything it leaves
       experiments: {e1: {primary_metric: acc}}       # tags of experiments, ``dlemm.`` added
       streams: {artifacts: could_not_look}
       target: '0.9'                   # default: the target of the first practice that uses the indicator
-      expect: {outcome: met, value: 9/10}
+      expect: met 9/10
 
 A run also takes ``name``, ``day`` (start, relative to AS_OF), ``minutes``, ``status``, ``lifecycle``, ``user``,
 ``experiment``, ``project``, ``id``, ``parent``, ``children``, ``models`` (logged models: a list of {flavors, signature,
@@ -20,7 +20,8 @@ example, pinned}), ``artifacts`` (paths) and ``listed: false`` (its artifact lis
 ``context:digest`` or {name, digest, source, source_type, schema, context, tags}. A version also takes ``name``,
 ``created``, ``alias``, ``seen`` ([after, before] in days: when the alias was first sighted), ``user``, ``description``,
 ``stage``, ``model`` (its own logged model), ``model_tags`` (of the registered model), ``project``, ``artifacts``. In
-``tags`` a name without a dot gets ``dlemm.`` in front, and a value {day: -5} is a time. ``times`` repeats a run or version.
+``tags`` a name without a dot gets ``dlemm.`` in front, and a value {day: -5} is a time. ``times`` repeats a run or a
+version. ``expect`` is an outcome, followed by the value when there is one.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Measures that need code of their own, named by ``function`` in an indicator's YAML.
 
-Each takes the ``Populations`` and a project (None: the whole organisation) and gives a ``Tally``. All arithmetic is exact.
+Each takes the ``Populations`` and a project (None: the whole organisation) and gives a ``Tally``. All arithmetic is
+exact.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from fractions import Fraction
 
 from maturity.keyed import DAY, present, time_of
 from maturity.populations import RETIRED, Populations
-from maturity.world import STAGE, columns_of, source_of
 from maturity.studies import factor_of
+from maturity.world import STAGE, columns_of, source_of
 
 _REPEATS = 3
 _FIRST_DAYS = 30
@@ -61,7 +62,8 @@ def _projects(world: Populations, project: str | None) -> dict[str, tuple[int | 
 def lead_time_known(world: Populations, project: str | None) -> Tally:
     """Of the first versions that projects released, those whose idea and production time are known, in this order.
 
-    A project's first version is the one that went live earliest (ties: lowest id); it counts when that was in the window.
+    A project's first version is the one that went live earliest (ties: lowest id); it counts when that was in the
+    window.
     """
     passing: list[str] = []
     failing: list[str] = []
@@ -116,7 +118,7 @@ def lifecycle_decisions(world: Populations, project: str | None) -> Tally:
 
 
 def rank_correlation(world: Populations, project: str | None) -> Tally:
-    """Spearman's rank correlation, over releases, of the offline primary metric and ``live/primary`` of the first 30 days.
+    """Spearman's rank correlation, over releases, of offline primary metric and ``live/primary`` of the first 30 days.
 
     Offline is the newest run of the version, MONITOR runs left out, that logs the primary metric; online the mean over
     MONITOR runs started within 30 days of going live. Ties get mean ranks (C. Spearman, Am. J. Psychol. 15, 1904).

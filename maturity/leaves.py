@@ -21,9 +21,10 @@ Decisions where the method leaves room, each on the strict side:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
+from typing import NamedTuple
 
 from maturity.answers import Verdict
 from maturity.schema import Check, Model
@@ -38,6 +39,8 @@ _EPOCH = date(1970, 1, 1).toordinal()
 
 Bounds = tuple[Fraction, Fraction, Fraction]
 """lower, rated and upper."""
+Place = tuple[str | None, FindingRef | None]
+"""The project of a leaf, and the finding there is for it."""
 
 
 def freshness(age: int, validity: int) -> Fraction:
@@ -72,11 +75,13 @@ class Aim:
     n_min: int
     negative: bool
     zero_is_nothing: bool
+    slope: Fraction
 
     @classmethod
     def of(cls, model: Model, check: Check) -> Aim:
+        factor = model.parameters.below_target_factor
         if check.indicator is None or check.target is None:
-            return cls(check.key, check.key, check.kind, check.kind == "repo", ">=", ONE, 0, False, False)
+            return cls(check.key, check.key, check.kind, check.kind == "repo", ">=", ONE, 0, False, False, factor)
         indicator, op = model.indicators[check.indicator], check.op or ">="
         negative = indicator.absence == "negative"
         return cls(
@@ -89,21 +94,20 @@ class Aim:
             n_min=indicator.n_min,
             negative=negative,
             zero_is_nothing=indicator.type == "count" and not negative,
+            slope=factor / check.target if check.target else ZERO,
         )
 
-    def achievement(self, value: Fraction, below_target_factor: Fraction) -> tuple[Fraction, Rule, Outcome]:
+    def achievement(self, value: Fraction) -> tuple[Fraction, str, Outcome]:
         """How far ``value`` achieves the target, by which rule."""
         if value >= self.target if self.op == ">=" else value <= self.target:
-            return ONE, Rule("met"), Outcome.MET
+            return ONE, "met", Outcome.MET
         if not self.proportional:
-            return ZERO, Rule("bound_missed"), Outcome.NOT_MET
+            return ZERO, "bound_missed", Outcome.NOT_MET
         # Below its target a share or count counts in proportion; below zero, which neither can be, it counts nothing.
-        o = below_target_factor * value / self.target if value > 0 else ZERO
-        return o, Rule("below_target"), Outcome.NOT_MET
+        return self.slope * value if value > 0 else ZERO, "below_target", Outcome.NOT_MET
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """What one piece of evidence gave. ``worth`` is None when it does not count, and ``rule`` then says why.
 
     ``absent`` marks a source that was read and held nothing where it should have.
@@ -123,8 +127,7 @@ class Seen:
         return self.kind in _MACHINE_KINDS
 
 
-@dataclass(frozen=True, slots=True)
-class HumanTerm:
+class HumanTerm(NamedTuple):
     """One term of the human part: its worth, freshness, and the kind of evidence it rests on."""
 
     worth: Fraction
@@ -155,19 +158,22 @@ class Leaves:
     ) -> LeafRating:
         """Rate a machine check from the finding and the exports and substitute documents there are for it."""
         key = (check.key, claim, _signature(finding), tuple(verdict.id for verdict in verdicts))
-        leaf = self._machine.get(key)
-        if leaf is None:
-            leaf = self._machine[key] = self._rate_machine(self._aims[check.key], finding, verdicts, claim)
         reference = FindingRef(finding.indicator, finding.project) if finding else None
-        return _placed(leaf, project, reference)
+        known = self._machine.get(key)
+        if known is not None:
+            return _placed(known, project, reference)
+        leaf = self._rate_machine(self._aims[check.key], (project, reference), finding, verdicts, claim)
+        self._machine[key] = leaf
+        return leaf
 
     def human(self, project: str | None, verdicts: Sequence[Verdict], claim: str | None) -> LeafRating:
         """Rate the human part of a practice from the verdicts on documents and interviews."""
         key = (claim, tuple(verdict.id for verdict in verdicts))
-        leaf = self._human.get(key)
-        if leaf is None:
-            leaf = self._human[key] = self._rate_human(verdicts, claim)
-        return _placed(leaf, project, None)
+        known = self._human.get(key)
+        if known is not None:
+            return _placed(known, project, None)
+        leaf = self._human[key] = self._rate_human((project, None), verdicts, claim)
+        return leaf
 
     def shows_population(self, check: Check, finding: Finding | None, verdicts: Iterable[Verdict]) -> int | None:
         """How many members were seen of the population a check speaks of; None when none was seen."""
@@ -178,18 +184,17 @@ class Leaves:
         return max((count for count in counts if count > 0), default=None)
 
     def _rate_machine(
-        self, aim: Aim, finding: Finding | None, verdicts: Sequence[Verdict], claim: str | None
+        self, aim: Aim, place: Place, finding: Finding | None, verdicts: Sequence[Verdict], claim: str | None
     ) -> LeafRating:
         seen = [self._see_finding(aim, finding)] if finding else []
         seen += [self._see_verdict(aim, verdict) for verdict in verdicts]
         best = _newest(seen)
         if best is None:
-            return self._without_evidence(aim.key, claim, _why_not(aim, seen))
-        machine = _newest([item for item in seen if item.machine])
+            return self._without_evidence(aim.key, place, claim, _why_not(aim, seen))
+        machine = best if best.machine else _newest([item for item in seen if item.machine])
         evidenced = machine.worth if machine and machine.worth is not None else ZERO
-        fresh = best.freshness == ONE
-        leaf = self._leaf(aim.key, best, claim, evidenced, settled=fresh and best.machine)
-        return replace(leaf, verdicts=(best.id,) if best.kind in ("export", "substitute_document") else ())
+        used = (best.id,) if best.kind in ("export", "substitute_document") else ()
+        return self._leaf(aim.key, place, best, used, claim, evidenced, settled=best.freshness == ONE and best.machine)
 
     def _see_finding(self, aim: Aim, finding: Finding) -> Seen:
         unseen = _UNSEEN.get(finding.outcome) if finding.outcome else None
@@ -224,25 +229,23 @@ class Leaves:
             refusal = Rule("nothing_found")
         if refusal:
             return Seen(key, kind, refusal, Outcome.NO_EVIDENCE)
-        o, rule, outcome = aim.achievement(value, self._parameters.below_target_factor)
-        details = {"value": exact(value), "target": exact(aim.target), "n": "" if n is None else str(n)}
-        worth = f * min(o, self._model.kinds[kind].cap)
-        return Seen(key, kind, Rule(rule.key, {**details, "age": str(age)}), outcome, worth, f, age)
+        o, rule, outcome = aim.achievement(value)
+        shown = {"value": exact(value), "target": exact(aim.target), "n": "" if n is None else str(n), "age": str(age)}
+        return Seen(key, kind, Rule(rule, shown), outcome, _times(f, min(o, self._model.kinds[kind].cap)), f, age)
 
-    def _rate_human(self, verdicts: Sequence[Verdict], claim: str | None) -> LeafRating:
+    def _rate_human(self, place: Place, verdicts: Sequence[Verdict], claim: str | None) -> LeafRating:
         seen = [self._see_code(verdict) for verdict in verdicts]
         newest = [_newest([item for item in seen if item.kind == kind]) for kind in ("document", "interview")]
         present = [item for item in newest if item is not None]
         if not present:
             reason = min(seen, key=lambda item: item.id).rule if seen else Rule("no_verdict")
-            return self._without_evidence(HUMAN, claim, (reason, None))
+            return self._without_evidence(HUMAN, place, claim, (reason, None))
         term = self._human_term(present)
+        age = max(item.age or 0 for item in present)
+        best = Seen(HUMAN, term.kind, _human_rule(present, age), None, term.worth, term.freshness, age)
         settled = len(present) == 2 and all(item.freshness == ONE for item in present)
-        seen_as = Seen(
-            HUMAN, term.kind, _human_rule(present), None, term.worth, term.freshness, max(i.age or 0 for i in present)
-        )
-        leaf = self._leaf(HUMAN, seen_as, claim, ZERO, settled=settled)
-        return replace(leaf, verdicts=tuple(item.id for item in present))
+        used = tuple(item.id for item in present)
+        return self._leaf(HUMAN, place, best, used, claim, ZERO, settled=settled)
 
     def _see_code(self, verdict: Verdict) -> Seen:
         age = self._today - verdict.dated.toordinal()
@@ -279,29 +282,44 @@ class Leaves:
         """Whole days from the day (UTC) the sources were read to ``as_of``."""
         return None if finding.read_at is None else self._today - _EPOCH - finding.read_at // _DAY_MS
 
-    def _leaf(self, check: str, seen: Seen, claim: str | None, evidenced: Fraction, *, settled: bool) -> LeafRating:
+    def _leaf(
+        self,
+        check: str,
+        place: Place,
+        seen: Seen,
+        verdicts: tuple[str, ...],
+        claim: str | None,
+        evidenced: Fraction,
+        *,
+        settled: bool,
+    ) -> LeafRating:
         f, claimed = seen.freshness or ZERO, self._claims[claim] if claim else ZERO
         three = bounds(claimed, self._parameters.claim_only_cap, seen.worth, fresh=f == ONE, settled=settled)
         return LeafRating(
             check=check,
-            project=None,
+            project=place[0],
             kind=seen.kind,
             values=PerView(claimed, evidenced, *three),
-            confidence=f * self._model.kinds[seen.kind].confidence,
+            confidence=_times(f, self._model.kinds[seen.kind].confidence),
             rule=seen.rule,
             freshness=f,
             age_days=seen.age,
             settled=settled,
+            finding=place[1],
             outcome=seen.outcome,
+            verdicts=verdicts,
         )
 
-    def _without_evidence(self, check: str, claim: str | None, why: tuple[Rule, Outcome | None]) -> LeafRating:
+    def _without_evidence(
+        self, check: str, place: Place, claim: str | None, why: tuple[Rule, Outcome | None]
+    ) -> LeafRating:
         if claim not in self._unseen:
             value = self._claims[claim] if claim else ZERO
             three = bounds(value, self._parameters.claim_only_cap, None, fresh=False, settled=False)
             self._unseen[claim] = PerView(value, ZERO, *three)
         kind, confidence = ("claim", CLAIM_CONFIDENCE) if claim else ("nothing", ZERO)
-        return LeafRating(check, None, kind, self._unseen[claim], confidence, why[0], outcome=why[1])
+        values, (rule, outcome) = self._unseen[claim], why
+        return LeafRating(check, place[0], kind, values, confidence, rule, finding=place[1], outcome=outcome)
 
 
 _UNSEEN = {
@@ -314,6 +332,11 @@ _UNSEEN = {
 def exact(value: Fraction) -> str:
     """A number inside the details of a rule."""
     return f"{value.numerator}/{value.denominator}"
+
+
+def _times(f: Fraction, value: Fraction) -> Fraction:
+    """A value weighted by freshness, which mostly is 1."""
+    return value if f is ONE else f * value
 
 
 def _signature(finding: Finding | None) -> tuple[object, ...] | None:
@@ -364,9 +387,9 @@ def _too_few(n: int, aim: Aim) -> Rule:
     return Rule("too_few", {"n": str(n), "n_min": str(aim.n_min)})
 
 
-def _human_rule(present: Sequence[Seen]) -> Rule:
+def _human_rule(present: Sequence[Seen], age: int) -> Rule:
     if len(present) == 1:
         return present[0].rule
     document, interview = present
     codes = {"document": document.rule.details["code"], "interview": interview.rule.details["code"]}
-    return Rule("document_and_interview", {**codes, "age": str(max(item.age or 0 for item in present))})
+    return Rule("document_and_interview", {**codes, "age": str(age)})

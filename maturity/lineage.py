@@ -1,7 +1,7 @@
 """Named conditions on where things come from: splits, evaluations, approvals, reproductions, baselines.
 
-Each takes the ``World`` and an id; gives True, False, or None when the facts do not tell. Where the facts are silent the
-strict reading holds: what cannot be shown is not so.
+Each takes the ``World`` and an id; gives True, False, or None when the facts do not tell. Where the facts are silent
+the strict reading holds: what cannot be shown is not so.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ parent is one as well: a search with a thousand trials is one training, else the
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -18,7 +18,7 @@ from types import MappingProxyType
 from maturity.facts import Facts
 from maturity.keyed import DAY, present, time_of
 from maturity.schema import Model
-from maturity.world import STAGE, World, columns_of, grouped, source_of
+from maturity.world import STAGE, World, grouped, source_of
 
 DEPLOYED, RETIRED, LABELLED = "dlemm.deployed_at", "dlemm.retired_at", "dlemm.dataset.labelled"
 
@@ -52,10 +52,10 @@ class Populations(World):
         found: dict[str, GoLive] = {}
         frame = self.facts["alias_sightings"]
         frame = frame[frame["alias"].isin(self.model.production_aliases) & frame["before"].notna()]
-        for row in frame.sort_values(["version", "before", "alias"]).itertuples(index=False):
-            if row.version in self.versions and row.before <= self.as_of and row.version not in found:
-                after = None if pd.isna(row.after) else int(row.after)
-                found[row.version] = GoLive(int(row.before), False, after)
+        ends = zip(frame["version"], frame["before"], frame["after"].astype(object), strict=True)
+        for version, before, after in sorted(ends, key=lambda row: (row[0], row[1])):
+            if version in self.versions and before <= self.as_of and version not in found:
+                found[version] = GoLive(int(before), False, int(after) if present(after) else None)
         for version, text in self.version_tags.of(DEPLOYED).items():
             moment = time_of(text)
             if version in self.versions and moment is not None and moment <= self.as_of:
@@ -88,7 +88,7 @@ class Populations(World):
         return self._members[key]
 
     def _population(self, name: str) -> Iterable[str]:
-        return {
+        of: dict[str, Callable[[], Iterable[str]]] = {
             "ALL": lambda: self._window_runs,
             "TRAIN": lambda: self._train,
             "RETRAIN": lambda: [run for run in self._train if self._stage(run) == "retrain"],
@@ -105,7 +105,8 @@ class Populations(World):
             "RELEASED": lambda: [version for version, live in self.go_live.items() if self.in_window(live.at)],
             "MODELS": lambda: self.production_models,
             "WEEKS": lambda: list(self.weeks),
-        }[name]()
+        }
+        return of[name]()
 
     def _stage(self, run: str) -> str | None:
         return self.run_tags.of(STAGE).get(run)
@@ -121,18 +122,22 @@ class Populations(World):
     @cached_property
     def _train(self) -> tuple[str, ...]:
         tags, logged = self.run_tags.of(STAGE), self.run_models
-        found = {r for r in self._finished if tags.get(r) in ("train", "retrain") or (r not in tags and r in logged)}
+        found = {
+            run
+            for run in self._finished
+            if tags.get(run) in ("train", "retrain") or (run not in tags and run in logged)
+        }
         return tuple(sorted(run for run in found if self.parents.get(run) not in found))
 
     @cached_property
     def untagged_sources(self) -> frozenset[str]:
-        """Sources with finished runs that name no stage, so that only a logged model tells whether they are trainings."""
+        """Sources with finished runs that name no stage: only a logged model tells whether those are trainings."""
         tags = self.run_tags.of(STAGE)
         return frozenset(source_of(run) for run in self._finished if run not in tags)
 
     @cached_property
     def labelled(self) -> Mapping[str, tuple[str, ...]]:
-        """Labelled datasets (``source:digest``) used by TRAIN, with those runs; the run or the input carries the tag."""
+        """Labelled datasets (``source:digest``) with the TRAIN runs that used them; run or input is tagged so."""
         tags, pairs = self.run_tags.of(LABELLED), []
         for run in self._train:
             for key in self.run_inputs.get(run, ()):

@@ -58,7 +58,7 @@ def same_evaluation_data(world: World, parent: str) -> bool:
 
 
 def equal_budget_children(world: World, parent: str) -> bool:
-    """The budgets of all children (metric ``cost/gpu_hours``, else param ``budget``) lie within 10 % of the smallest."""
+    """The budgets of all children (metric ``cost/gpu_hours``, else param ``budget``) are within 10 % of the least."""
     hours, declared = world.run_metrics.of("cost/gpu_hours"), world.run_params.of("budget")
     children = world.children.get(parent, ())
     for budgets in (

@@ -9,20 +9,21 @@ population and one of ``share``, ``count``, ``median``, ``min``, ``max``, ``late
       not_applicable_if_all: {…}                      # every member is so: the question does not arise
       share: {all: [{param: seed}, {not: {tag: mlflow.source.git.dirty, equals: 'true'}}]}
 
-Conditions: ``all``, ``any``, ``not``, ``tag``, ``param``, ``field``, ``declared`` (with ``equals``, ``in``, ``not_in``,
-``matches``, ``min_length`` or ``names``; alone they ask for a non-empty text), ``metric`` and ``value`` (with ``equals``,
-``ge``, ``le``, ``gt``, ``lt``), ``metrics`` and ``params`` (a pattern, with ``at_least``), ``flag``, ``artifact``, ``member``,
-``started_within_days``, ``holds`` (a named condition) and the relations of ``RELATIONS``.
-A pattern's ``*`` stands for any text without a slash, ``**`` for any text; ``<part>`` is like ``*``, and then distinct
-parts are counted. ``exists`` alone is a condition that everything fulfils.
-Terms: a number, ``metric``, ``declared`` (with ``default``), ``time``, ``now``, ``annotation``, ``sum``, ``difference``,
-``ratio``, ``product``. Times are in days. Every fault is recorded on the node, and parsing goes on.
+Conditions: ``all``, ``any``, ``not``; ``tag``, ``param``, ``field``, ``declared`` (with ``equals``, ``in``, ``not_in``,
+``matches``, ``min_length`` or ``names``; alone they ask for a non-empty text); ``metric`` and ``value`` (with
+``equals``, ``ge``, ``le``, ``gt``, ``lt``); ``metrics`` and ``params`` (a pattern, with ``at_least``); ``flag``,
+``artifact``, ``member``, ``started_within_days``, ``holds`` (a named condition), and the relations of ``RELATIONS``.
+``exists`` alone is a condition that everything fulfils. In a pattern ``*`` stands for any text without a slash, ``**``
+for any text, ``<part>`` is like ``*``, and then distinct parts are counted.
+
+Terms: a number, ``metric``, ``declared`` (with ``default``), ``time``, ``now``, ``annotation``, ``sum``,
+``difference``, ``ratio``, ``product``. Times are in days. Every fault is recorded on the node, and parsing goes on.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from types import MappingProxyType
 
@@ -102,6 +103,8 @@ def parse_measure(node: Node) -> Measure | None:
         return Measure(None, how, function=node.at("function").choice(*FUNCTIONS))
     population = POPULATIONS[node.at("population").choice(*POPULATIONS)]
     aggregate = how not in (How.SHARE, How.COUNT)
+    if how is How.LATEST and population.unit is not Unit.RUN:
+        node.fault(f"a {population.unit} has no start, so there is no latest", "latest")
     return Measure(
         population,
         how,
@@ -247,7 +250,7 @@ def _holds(node: Node, unit: Unit) -> Condition:
     return Holds(name)
 
 
-_HEADS = {
+_HEADS: Mapping[str, Callable[[Node, Unit], Condition]] = {
     "all": _all, "any": _any, "not": _not, "tag": _text, "param": _text, "field": _text, "declared": _text,
     "metric": _value, "value": _value, "metrics": _names_like,
     "params": _names_like, "flag": _flag, "artifact": _artifact, "member": _member,
@@ -256,7 +259,7 @@ _HEADS = {
 
 
 def _related(node: Node, unit: Unit, relation: str) -> Condition:
-    node.only(relation, "at_least", "distinct")
+    node.only(relation, *(() if relation.startswith("every_") else ("at_least", "distinct")))
     target = RELATIONS[unit, relation][0]
     distinct = node.at("distinct")
     if node.has("distinct") and not any(distinct.has(place) for place in ("tag", "param")):

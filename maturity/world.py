@@ -90,18 +90,19 @@ class World:
     @cached_property
     def parents(self) -> Mapping[str, str]:
         tags = self.run_tags.of(PARENT)
-        return {run: f"{source_of(run)}:{parent.strip()}" for run, parent in tags.items()}
+        found = {run: f"{source_of(run)}:{parent.strip()}" for run, parent in tags.items()}
+        return {run: parent for run, parent in found.items() if parent != run}
 
     @cached_property
     def children(self) -> Mapping[str, tuple[str, ...]]:
-        return grouped((parent, run) for run, parent in self.parents.items() if parent != run)
+        return grouped((parent, run) for run, parent in self.parents.items())
 
     def newest_first(self, runs: Iterable[str]) -> tuple[str, ...]:
         start = self.run_fields["start_at"]
         return tuple(sorted(runs, key=lambda run: (-start[run], run)))
 
     def primary_metric(self, run: str, source_run: str | None = None) -> str | None:
-        """Name of the primary metric a run declares: its tag, its experiment's tag, MLflow's own, or its source run's."""
+        """Name of the primary metric of a run, as declared by its tag, its experiment's tags, or its source run."""
         if name := self.run_tags.of(PRIMARY).get(run):
             return str(name).strip()
         experiment = self.run_fields["experiment"].get(run)
@@ -114,16 +115,16 @@ class World:
 
     @cached_property
     def input_rows(self) -> Mapping[str, Mapping[str, Any]]:
-        """Dataset inputs of runs, in a fixed order. The id is ``run/name@digest``, with ``#2`` … when it comes again."""
+        """Dataset inputs of runs, in a fixed order. The id is ``run/name@digest``, with ``#2`` … for a repetition."""
         frame = self.facts["run_inputs"]
         frame = frame[frame["run"].isin(self.runs)] if len(frame) else frame
-        rows = sorted(frame.to_dict("records"), key=lambda row: [str(value) for value in row.values()])
+        rows = sorted(frame.to_dict("records"), key=lambda row: [str(row[name]) for name in frame.columns])
         found: dict[str, Mapping[str, Any]] = {}
         seen: dict[str, int] = defaultdict(int)
         for row in rows:
             key = f"{row['run']}/{_text(row['name'])}@{_text(row['digest'])}"
             seen[key] += 1
-            found[key if seen[key] == 1 else f"{key}#{seen[key]}"] = row
+            found[key if seen[key] == 1 else f"{key}#{seen[key]}"] = {str(name): value for name, value in row.items()}
         return found
 
     @cached_property
@@ -196,8 +197,8 @@ class World:
         for run, version in self.linked_versions.items():
             found[version].add(run)
         for version in self.versions:
-            if run := self.source_run(version):
-                found[version].add(run)
+            if source := self.source_run(version):
+                found[version].add(source)
         return {version: self.newest_first(runs) for version, runs in found.items()}
 
     def logged_of_version(self, version: str) -> tuple[str, ...]:

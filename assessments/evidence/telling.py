@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from django.utils.translation import gettext as _
 
 from assessments.evidence.models import Collection
-from maturity.facts import Reading, StreamReading
+from maturity.facts import Reading, Statement, StreamReading
+
+_REASON = re.compile(r"(?P<key>[a-z_]+): (?P<sentence>.*?\.)(?: \((?P<detail>.*)\))?", re.DOTALL)
 
 
 def stream_name(stream: str) -> str:
@@ -26,9 +29,51 @@ def stream_sentence(stream: StreamReading) -> str:
     """What became of one stream."""
     if stream.state is Reading.READ:
         return _("read to the end: %(rows)s rows") % {"rows": stream.rows}
+    reason = reason_sentence(stream.reason)
     if stream.state is Reading.NOT_SUPPORTED:
-        return _("not offered by this server: %(reason)s") % {"reason": stream.reason}
-    return _("could not look: %(reason)s") % {"reason": stream.reason}
+        return _("not offered by this server: %(reason)s") % {"reason": reason}
+    return _("could not look: %(reason)s") % {"reason": reason}
+
+
+def reason_sentence(reason: str) -> str:
+    """A connector's reason, ``key: sentence (detail)``, in the language of the page; the detail stays as it is."""
+    match = _REASON.fullmatch(reason)
+    if match is None:
+        return _(reason) if reason else ""
+    return _(match["sentence"]) + (f" ({match['detail']})" if match["detail"] else "")
+
+
+def count_names(statement: Statement) -> list[tuple[str, int]]:
+    """The counts of a statement that a reader wants, named."""
+    names = {
+        "experiments": _("experiments visible"),
+        "experiments_deleted": _("experiments deleted"),
+        "runs": _("runs"),
+        "runs_finished": _("runs finished"),
+        "runs_failed": _("runs failed"),
+        "runs_killed": _("runs killed"),
+        "runs_running": _("runs running"),
+        "runs_deleted": _("runs deleted"),
+        "logged_models": _("logged models"),
+        "registered_models": _("registered models"),
+        "versions": _("model versions"),
+        "requests": _("requests"),
+        "retries": _("retries"),
+    }
+    return [(names[key], statement.counts[key]) for key in names if key in statement.counts]
+
+
+def note_sentences(statement: Statement) -> list[str]:
+    """The remarks of a collection, written ``key:count``, as sentences."""
+    sentences = {
+        "runs_in_future": _("%(count)s run(s) start later than the server's own clock; they do not count yet."),
+        "logged_models_from_tags": _("%(count)s logged model(s) are known from run tags only, as older clients write."),
+        "artifacts_not_asked": _("%(count)s artifact list(s) were not asked for, to spare the server."),
+        "artifacts_unreadable": _("%(count)s artifact list(s) could not be read."),
+        "secrets_over_http": _("The sign-in details travel unencrypted, because the address starts with http."),
+    }
+    parts = [note.partition(":") for note in statement.notes]
+    return [sentences[key] % {"count": count} for key, _colon, count in parts if key in sentences]
 
 
 def collection_lines(collection: Collection) -> Iterator[str]:
@@ -42,5 +87,7 @@ def collection_lines(collection: Collection) -> Iterator[str]:
     yield f"{collection.source.key}: {collection.get_state_display()} ({statement.base_url}{version}, {seconds:.1f} s)"
     for stream in statement.streams:
         yield f"  {stream_name(stream.stream)}: {stream_sentence(stream)}"
+    for note in note_sentences(statement):
+        yield f"  {note}"
     for name in collection.lost_experiments:
         yield "  " + _("experiment %(name)s was seen before and is gone") % {"name": name}

@@ -23,7 +23,6 @@ from assessments.reports.parts import (
     Reference,
     Standing,
 )
-from assessments.reports.sampling import wilson
 from maturity.leaves import HUMAN
 from maturity.schema import Check, Indicator, Model
 from maturity.scorecard import (
@@ -37,7 +36,7 @@ from maturity.scorecard import (
     Rule,
     Scorecard,
 )
-from maturity.words import rule_sentence, sentence
+from maturity.words import rule_sentence, sentence, wilson
 
 SHOWN_IDS = 50
 """So many ids stand in a report beside a number; the evidence pack holds all of them."""
@@ -208,7 +207,13 @@ def _interval(
         return None
     low, high = wilson(finding.numerator, finding.denominator)
     target = check.target if check else None
-    return Interval(percent(low), percent(high), target is not None and low <= target <= high)
+    borderline = target is not None and low <= target <= high
+    return Interval(percent(_four_digits(low)), percent(_four_digits(high)), borderline)
+
+
+def _four_digits(value: float) -> Fraction:
+    """An end of an interval, which is no exact number, with the digits that are worth keeping."""
+    return Fraction(f"{value:.4f}")
 
 
 def left_out(teller: Teller, scorecard: Scorecard) -> Iterator[LeftOut]:

@@ -5,7 +5,7 @@ of facts; it gives a ``ReportDocument`` in one language. Pure: no database, no c
 said in words and shown numbers; the exact fraction stands beside each number, and each finding cites the ids it rests
 on (the first 50 and how many more), its indicator and its sources.
 
-As JSON (``to_bytes``) the document has the fields of ``ReportDocument`` and of the classes in ``parts``, by their names:
+As JSON (``to_bytes``) the document has the fields of ``ReportDocument`` and of the classes in ``parts``, by name:
 
 - keys sorted, no white space, UTF-8, one line ending in a line feed: equal documents give equal bytes;
 - a fraction is text ``"9/10"``, a date ``"2025-03-01"``, a time of reading ``"2025-03-01 06:00 UTC"``;
@@ -44,7 +44,7 @@ from maturity.facts import Statement
 from maturity.gaps import Gap
 from maturity.schema import Model
 from maturity.scorecard import Scorecard
-from maturity.words import gap_sentence
+from maturity.telling import gap_sentence
 
 SHOWN_BLOCKERS, SHOWN_OVER_CLAIMS = 15, 15
 _STREAM_LABELS = {

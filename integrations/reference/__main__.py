@@ -12,7 +12,8 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
 
 from integrations.reference.case import Case, all_cases, find_case
@@ -57,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _matching(pattern: re.Pattern[str]):  # type: ignore[no-untyped-def]  # argparse wants a callable, mypy its guts
+def _matching(pattern: re.Pattern[str]) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if not pattern.fullmatch(text):
             raise argparse.ArgumentTypeError(f"{text!r} may hold letters, digits, dots, dashes and underscores only")
@@ -85,11 +86,11 @@ def _run(options: argparse.Namespace) -> int:
     """Set the process up, run, and turn whatever happens into one sentence and an exit code."""
     display = pick_display(as_json=options.json)
     begin = time.perf_counter()
-    _interrupt_once()
     try:
-        case = find_case(options.case)
-        require_libraries()
-        return _tell(options, case, display, begin)
+        with _interruptible():
+            case = find_case(options.case)
+            require_libraries()
+            return _tell(options, case, display, begin)
     except (Exception, KeyboardInterrupt) as error:
         known = explain(error, tracking_uri=options.tracking_uri)
         if known is None:
@@ -127,16 +128,22 @@ def _tell(options: argparse.Namespace, case: Case, display: Display, begin: floa
     return 0
 
 
-def _interrupt_once() -> None:
+@contextmanager
+def _interruptible() -> Iterator[None]:
     """Let SIGINT and SIGTERM interrupt the story once; while it tidies up, further ones are ignored."""
+    stops = (signal.SIGINT, signal.SIGTERM)
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        for each in (signal.SIGINT, signal.SIGTERM):
+        for each in stops:
             signal.signal(each, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, interrupt)
+    before = [signal.signal(each, interrupt) for each in stops]
+    try:
+        yield
+    finally:
+        for each, handler in zip(stops, before, strict=True):
+            signal.signal(each, handler)
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def train(fit: Fit, training: Split, validation: Split, *, device: torch.device 
     with _deterministic(fit.seed), _PeakMemory(device) as memory:
         wall, cpu = time.perf_counter(), time.process_time()
         model = build(fit.family).to(device)
-        loop = _Loop(fit, model, training, validation, device)
+        loop = Loop(fit, model, training, validation, device)
         history, best_epoch, best_weights = _run_epochs(fit, loop)
         duration, cpu_s = time.perf_counter() - wall, time.process_time() - cpu
     model.load_state_dict(best_weights)
@@ -97,7 +97,7 @@ def train(fit: Fit, training: Split, validation: Split, *, device: torch.device 
     )
 
 
-def _run_epochs(fit: Fit, loop: _Loop) -> tuple[list[Epoch], int, dict[str, Tensor]]:
+def _run_epochs(fit: Fit, loop: Loop) -> tuple[list[Epoch], int, dict[str, Tensor]]:
     """Epochs until the bound or until the validation loss has not fallen for ``patience`` of them."""
     history: list[Epoch] = []
     best_epoch, best_loss = 0, float("inf")
@@ -113,7 +113,7 @@ def _run_epochs(fit: Fit, loop: _Loop) -> tuple[list[Epoch], int, dict[str, Tens
     return history, best_epoch, best_weights
 
 
-class _Loop:
+class Loop:
     """The moving parts of one training: data on the device, optimiser, clocks."""
 
     def __init__(self, fit: Fit, model: nn.Module, training: Split, validation: Split, device: torch.device) -> None:

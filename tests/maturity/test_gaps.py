@@ -89,11 +89,25 @@ def test_the_ids_of_a_finding_are_not_named_where_an_export_counted() -> None:
     assert (gap.shortfalls[0].measured, gap.shortfalls[0].failing) == (Fraction("0.3"), ())
 
 
-def test_only_what_blocks_the_next_level_is_named() -> None:
-    practices, evidence = ladder("C1", [["1"], ["0.9", "0.6"], ["0.6", "0.1"], ["0"], ["0"]])
+@pytest.mark.parametrize(
+    ("rows", "blocking"),
+    [
+        # The base is missed by one practice of level 2; both of level 3 pull A(3) below its gate.
+        ([["1"], ["0.9", "0.6"], ["0.4", "0.1"], ["0"], ["0"]], [("C1.2.2", 3), ("C1.3.1", 3), ("C1.3.2", 3)]),
+        # A(3) is above its gate, so of level 3 nothing blocks but what is not achieved at all.
+        ([["1"], ["0.8", "0.8"], ["1", "0.4"]], [("C1.2.1", 3), ("C1.2.2", 3)]),
+        ([["1"], ["1"], ["1", "1", "0.1"]], [("C1.3.3", 3)]),
+        # A(2) is above the base gate although one of its practices is not.
+        ([["1"], ["1", "0.8"], ["0.3"]], [("C1.3.1", 3)]),
+    ],
+)
+def test_only_what_blocks_the_next_level_is_named(
+    rows: list[list[str | None]], blocking: list[tuple[str, int]]
+) -> None:
+    practices, evidence = ladder("C1", rows)
     model = model_of(*practices)
     found = gaps(model, scored(model, *evidence))
-    assert sorted((gap.practice, gap.level) for gap in found) == [("C1.2.2", 3), ("C1.3.2", 3)]
+    assert sorted((gap.practice, gap.level) for gap in found) == blocking
 
 
 def test_nothing_is_named_at_the_top_nor_for_what_is_not_rated() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from maturity.answers import Claim, Verdict, Waiver
 from maturity.leaves import freshness
+from maturity.levels import confidence_band, is_provisional
 from maturity.reader import ModelError
 from maturity.schema import Model, Practice
 from maturity.scorecard import RULES, Finding, LeafRating, Outcome, PracticeResult, Scorecard
@@ -590,3 +591,57 @@ def test_every_rule_of_a_scorecard_is_listed_with_its_details() -> None:
     assert len({rule.key for rule in rules}) > 8
     for rule in rules:
         assert set(rule.details) == set(RULES[rule.key]), rule.key
+
+
+# Edges
+
+
+def test_verdicts_that_agree_rest_on_document_and_interview() -> None:
+    found = leaf(PAPER, judged("document", P, "P"), judged("interview", P, "P"))
+    assert (found.kind, found.confidence) == ("document+interview", Fraction("0.8"))
+
+
+def test_confidence_ages_with_the_evidence() -> None:
+    assert leaf(SHARE, measured("NEUTRAL", "1", age=120)).confidence == Fraction(2, 3)
+    assert leaf(SHARE, stated("export", f"{P}/1", "1", age=90)).confidence == Fraction("0.45")
+
+
+def test_machine_evidence_beside_a_document_alone_is_not_fully_achieved() -> None:
+    found = result(practice(P, ["NEUTRAL >= 0.9", "document"]), measured("NEUTRAL", "1"), judged("document", P, "F"))
+    assert found.values is not None
+    assert (found.values.rated, found.ratings[0].rule.key) == (Fraction("0.85"), "capped_not_fully")
+
+
+def test_a_population_seen_after_the_day_does_not_contradict_a_waiver() -> None:
+    later = [measured("OTHER", "1", age=-1), stated("export", f"{P}/2", "1", age=-1)]
+    assert result(TWO, *later, waived(f"{P}/2")).ratings[0].leaves[1].kind == "waived"
+
+
+def test_a_project_at_the_very_edge_of_not_achieved_caps_the_mean() -> None:
+    projects = tuple("abcdefghi")
+    items = [worth(P, "0.15" if key == "a" else "1", project=key) for key in projects]
+    found = result(practice(P, scope="project"), *items, projects=projects)
+    assert found.values is not None
+    assert found.values.rated == Fraction("0.85")
+
+
+def test_a_capability_is_rated_when_exactly_half_its_weight_applies() -> None:
+    practices, evidence = ladder("C1", [["1"], [None]])
+    (capability,) = scored(model_of(*practices), *evidence).capabilities
+    assert capability.level is not None
+    assert capability.level.rated == 1
+
+
+@pytest.mark.parametrize(
+    ("confidence", "coverage", "provisional"),
+    [("0.5", "0.8", False), ("0.4999", "0.8", True), ("0.5", "0.7999", True)],
+)
+def test_a_level_at_the_very_edge_is_not_provisional(confidence: str, coverage: str, provisional: bool) -> None:
+    assert is_provisional(Fraction(confidence), Fraction(coverage), PARAMETERS) is provisional
+
+
+@pytest.mark.parametrize(
+    ("confidence", "band"), [("0.75", "high"), ("0.7499", "medium"), ("0.5", "medium"), ("0.4999", "low")]
+)
+def test_a_confidence_at_the_edge_belongs_to_the_higher_band(confidence: str, band: str) -> None:
+    assert confidence_band(Fraction(confidence), PARAMETERS) == band

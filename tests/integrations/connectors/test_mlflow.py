@@ -191,16 +191,15 @@ def test_page_size_changes_nothing_but_the_number_of_requests(
 
 
 def test_rows_come_page_by_page(sink: Recorder) -> None:
-    assert sink.largest_write < 300
+    assert sink.largest_write < 1000
     done = [done for done, _, what in sink.steps if what == "runs"]
     assert done == sorted(done)
     assert len(done) > 4
 
 
-def test_the_lookups_are_limited_and_the_sources_of_versions_come_first(filled: Filled) -> None:
+def test_the_lookups_are_limited_and_what_is_left_out_is_noted(filled: Filled) -> None:
     sink, statement = collected(filled.url, artifact_lookups=2)
-    owners = [row["owner"] for row in sink.tables["artifact_listings"]]
-    assert owners == [filled.content["model"]["logged_model"], filled.content["model"]["run"]]
+    assert len(sink.tables["artifact_listings"]) == 2
     assert any(note.startswith("artifacts_not_asked:") for note in statement.notes)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from integrations.connectors.base import SENTENCES, Reason
 from maturity.facts import Reading
-from tests.integrations.connectors.recorder import collected, mlflow
+from tests.integrations.connectors.recorder import Recorder, collected, mlflow
 from tests.integrations.servers import Answer, free_port, stub_server
 
 HTML = (("Content-Type", "text/html"),)
@@ -211,6 +211,51 @@ def test_an_artifact_store_out_of_order_is_not_asked_for_ever() -> None:
     assert asked == 20  # ten runs, each asked for twice
     assert statement.stream("artifacts").state is Reading.COULD_NOT_LOOK
     assert statement.stream("runs").state is Reading.READ
+
+
+def lookups_of(limit: int) -> list[str]:
+    """Who is asked for artifacts when four runs and three models are there, one of each behind a version."""
+    runs = [{**RUN, "info": {**RUN["info"], "run_id": f"r{n}", "start_time": n}} for n in (1, 2, 3, 4)]
+    runs[2]["outputs"] = {"model_outputs": [{"model_id": "m-c"}]}
+    models = [{"info": {"model_id": f"m-{key}", "source_run_id": "r3", "status": "x"}} for key in "cba"]
+    version = {"name": "n", "version": "1", "run_id": "r1", "source": "models:/m-a"}
+
+    def small(line: str, body: bytes, n: int) -> Answer:
+        return server(
+            line,
+            directories=json(files=[]),
+            artifacts=json(files=[]),
+            registered_models=json(registered_models=[{"name": "n"}]),
+            model_versions=json(model_versions=[version]),
+            logged_models=json(models=models),
+            runs=json(runs=runs),
+        )
+
+    with stub_server(small) as stub:
+        sink, statement = collected(stub.url, artifact_lookups=limit)
+    left_out = 7 - len(sink.tables["artifact_listings"])
+    assert (f"artifacts_not_asked:{left_out}" in statement.notes) is (left_out > 0)
+    return [row["owner"] for row in sink.tables["artifact_listings"]]
+
+
+def test_what_stands_behind_versions_is_looked_into_first_then_runs_with_models_then_the_newest() -> None:
+    assert lookups_of(0) == []
+    assert lookups_of(2) == ["m-a", "r1"]
+    assert lookups_of(4) == ["m-c", "m-b", "m-a", "r1"]
+    assert lookups_of(6) == ["m-c", "m-b", "m-a", "r1", "r3", "r4"]
+    assert lookups_of(100) == ["m-c", "m-b", "m-a", "r1", "r3", "r4", "r2"]
+
+
+def test_a_sink_may_end_the_collection() -> None:
+    class Cancelled(Exception):
+        pass
+
+    class Impatient(Recorder):
+        def progress(self, done: int, total: int | None, what: str) -> None:
+            raise Cancelled
+
+    with stub_server(lambda line, body, n: server(line)) as stub, pytest.raises(Cancelled):
+        mlflow(stub.url).collect(Impatient())
 
 
 def test_a_page_too_large_is_asked_for_in_halves() -> None:

@@ -1,0 +1,114 @@
+"""Every indicator proves itself: its examples, turned into facts and measured, come out as they say."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+
+from maturity import schema
+from maturity.examples import AS_OF, CASES, KEYS, facts_of
+from maturity.indicators import measure
+from maturity.reader import Fault, read_yaml
+from maturity.schema import BUNDLED, Indicator, Model
+from maturity.scorecard import Outcome
+from tests.maturity.small import small_model
+
+_REQUIRED = (
+    "EXP-01 EXP-02 EXP-03 DAT-01 DAT-02 DAT-03 DAT-04 DAT-05 EVAL-01 ARC-01 REG-01 REG-02 REG-03 REG-04 REG-05 REG-06 "
+    "CT-01 OPT-01 OPT-06 OPT-07 DOC-01 DEL-01 DEL-03"
+).split()
+
+
+def _indicators() -> dict[str, Indicator]:
+    faults: list[Fault] = []
+    files = sorted((BUNDLED / "indicators").glob("*.yaml"))
+    nodes = [read_yaml(path.read_text(encoding="utf-8"), path.name, faults) for path in files]
+    found = dict(schema._indicators(nodes))
+    assert faults == []
+    return found
+
+
+def _first_targets() -> dict[str, tuple[str, Fraction]]:
+    """The operator and target of the first practice that uses an indicator."""
+    found: dict[str, tuple[str, Fraction]] = {}
+    for path in sorted(BUNDLED.glob("*-*.yaml")):
+        node = read_yaml(path.read_text(encoding="utf-8"), path.name, [])
+        for practice in node.at("practices").list():
+            for check in practice.at("evidence").list():
+                if check.at("kind").value == "mlflow":
+                    key, op = check.at("indicator").str(), check.at("op").str()
+                    found.setdefault(key, (op, check.at("target").fraction(least=None)))
+    return found
+
+
+INDICATORS = _indicators()
+TARGETS = _first_targets()
+EXAMPLES = [
+    pytest.param(indicator, example, id=f"{key}-{example['case']}")
+    for key, indicator in INDICATORS.items()
+    for example in indicator.examples
+]
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return small_model(INDICATORS)
+
+
+@pytest.mark.parametrize(("indicator", "example"), EXAMPLES)
+def test_an_example_comes_out_as_it_says(model, indicator, example):
+    finding = measure(model, indicator, facts_of(example), as_of=AS_OF, project=example.get("project"))
+    op, target = TARGETS[indicator.id]
+    outcome, _, value = example["expect"].partition(" ")
+    assert finding.judge(example.get("op", op), Fraction(example.get("target", target))) == Outcome(outcome)
+    assert finding.value == (Fraction(value) if value else None)
+    if value and "/" in value and indicator.type == "share":
+        assert f"{finding.numerator}/{finding.denominator}" == value
+        assert (len(finding.passing), finding.n) == (finding.numerator, finding.denominator)
+
+
+@pytest.mark.parametrize("indicator", [i for i in INDICATORS.values() if i.measure], ids=lambda i: i.id)
+def test_a_measured_indicator_has_an_example_of_every_kind(indicator):
+    cases = {example["case"]: example for example in indicator.examples}
+    assert set(CASES) <= set(cases)
+    assert len(cases) == len(indicator.examples), "two examples have the same name"
+    expected = {case: cases[case]["expect"].partition(" ")[0] for case in CASES[:3]}
+    assert expected == {case: case for case in CASES[:3]}
+    for case in set(cases) - set(CASES[:3]):
+        assert cases[case]["why"].strip()
+    assert all(set(example) <= set(KEYS) for example in indicator.examples)
+
+
+def test_an_indicator_without_a_measure_says_why_and_has_no_examples():
+    without = [indicator for indicator in INDICATORS.values() if indicator.measure is None]
+    assert without
+    assert all(indicator.reason and indicator.reason.en and indicator.reason.zh for indicator in without)
+    assert all(indicator.examples == () for indicator in without)
+
+
+def test_the_indicators_on_which_the_first_levels_rest_are_measured():
+    assert [key for key in _REQUIRED if INDICATORS[key].measure is None] == []
+    assert sum(indicator.measure is not None for indicator in INDICATORS.values()) >= 80
+
+
+def test_every_definition_stands_in_both_languages():
+    for indicator in INDICATORS.values():
+        assert len(indicator.definition.en) > 10, indicator.id
+        assert any("\u4e00" <= letter <= "\u9fff" for letter in indicator.definition.zh), indicator.id
+
+
+@pytest.mark.parametrize(
+    "example",
+    [
+        {"run": []},
+        {"runs": [{"stages": "train"}]},
+        {"runs": [{"inputs": [{"digset": "d"}]}]},
+        {"versions": [{"aliases": "prod"}]},
+        {"streams": {"traces": "read"}},
+        {"projects": [{"key": "p"}]},
+    ],
+)
+def test_a_misspelt_key_of_an_example_is_refused(example):
+    with pytest.raises(ValueError, match="has no key"):
+        facts_of(example)
