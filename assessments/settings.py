@@ -186,7 +186,7 @@ USE_TZ = True
 TIME_ZONE: str = _VALUES["DLEMM_TIME_ZONE"]
 
 STATIC_URL = "static/"
-STATIC_ROOT = DATA / "static"
+STATIC_ROOT = _folder(str(DATA / "static"))
 WHITENOISE_USE_FINDERS = True  # no collectstatic step for someone who just starts the site
 
 SESSION_COOKIE_HTTPONLY = True

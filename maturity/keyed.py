@@ -60,7 +60,9 @@ class Keyed:
 
 def present(value: Any) -> bool:
     """Whether a value says anything: a number, or a text that is not blank."""
-    return bool(value.strip()) if isinstance(value, str) else value is not None and value == value
+    if isinstance(value, str):
+        return bool(value.strip())
+    return value is not None and value is not pd.NA and bool(value == value)  # NaN differs from itself
 
 
 @cache

@@ -72,7 +72,7 @@ REASONS = _texts(
     no_source=("{name}: {outcome}; no source is connected", "{name}：{outcome}；尚未接入数据源"),
     no_source_yet=("{name}: {outcome}. {missing}", "{name}：{outcome}。{missing}"),
     stream_not_read=(
-        "{name}: {outcome}; source {source} did not let us read {stream} ({why})",
+        "{name}: {outcome}; source {source} did not let us read its {stream} ({why})",
         "{name}：{outcome}；数据源 {source} 的{stream}未能读取（{why}）",
     ),
     stream_not_supported=(
@@ -88,7 +88,7 @@ REASONS = _texts(
         "{name}：{outcome}；{since} 至 {until} 的{what}中没有这类对象",
     ),
     nothing_observed=(
-        "{name}: {outcome}; {count} {what} were looked at, and none has a value to measure",
+        "{name}: {outcome}; {count} {what} looked at, without a value to measure",
         "{name}：{outcome}；查看了 {count} 个{what}，均没有可度量的取值",
     ),
     not_applicable=(
@@ -103,7 +103,7 @@ STREAMS = _texts(
     runs=("runs", "运行"),
     logged_models=("logged models", "已记录模型"),
     artifacts=("artifact lists", "产物列表"),
-    registry=("the model registry", "模型注册表"),
+    registry=("model registry", "模型注册表"),
     projects=("projects", "项目"),
 )
 

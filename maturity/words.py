@@ -80,9 +80,9 @@ def _glued(parts: list[str], language: str) -> str:
 
 
 def number(value: Fraction) -> str:
-    """A number with at most four digits after the point, rounded half up, without trailing zeros."""
-    digits = rounded(value, 4)
-    return digits.rstrip("0").rstrip(".").replace("-", "−") if "." in digits else digits.replace("-", "−")
+    """A number with at most four digits after the point, a half rounded away from zero, no trailing zeros."""
+    digits = rounded(abs(value), 4).rstrip("0").rstrip(".")
+    return f"−{digits}" if value < 0 and digits != "0" else digits
 
 
 def percent(value: Fraction | float, language: str) -> str:
@@ -159,7 +159,7 @@ def _absence(finding: Finding, indicator: Indicator, language: str) -> str:
         "name": indicator.name.in_(language),
         "outcome": OUTCOMES[finding.outcome or Outcome.NO_EVIDENCE].in_(language),
         "count": str(len(finding.failing)),
-        "what": _noun(finding, indicator, 2).in_(language),
+        "what": _noun(finding, indicator, int(finding.details.get("of", len(finding.failing)))).in_(language),
         "since": _day(finding.window[0]) if finding.window else "–",
         "until": _day(finding.window[1]) if finding.window else "–",
         "missing": indicator.reason.in_(language).rstrip(".。") if indicator.reason else "–",

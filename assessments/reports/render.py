@@ -10,7 +10,9 @@ from maturity.facts import Statement
 def report_of(result: Result, language: str) -> ReportDocument:
     """The report of a result in ``en`` or ``zh``. Raises ``EvidenceDamaged`` when what was kept was altered."""
     assessment = result.assessment
-    statements = {c.source.key: Statement.from_json(c.statement) for c in assessment.collections.select_related("source")}
+    statements = {
+        c.source.key: Statement.from_json(c.statement) for c in assessment.collections.select_related("source")
+    }
     return build(
         result.model,
         result.scorecard(),

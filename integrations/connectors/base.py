@@ -44,24 +44,39 @@ class Reason(StrEnum):
     DEPENDS = "depends"
 
 
+def gettext_noop(text: str) -> str:
+    """Marks a sentence that the application shows, so that its translators find it; gives it back unchanged."""
+    return text
+
+
 SENTENCES: Mapping[Reason, str] = {
-    Reason.UNREACHABLE: "The server could not be reached; check the address and that the server is running.",
-    Reason.ADDRESS_REFUSED: "The address leads to a network that this installation does not connect to.",
-    Reason.TLS: "No secure connection; if the certificate is your own, give the certificate authority that signed it.",
-    Reason.UNAUTHORISED: "The server asks who we are and did not accept the sign-in details.",
-    Reason.FORBIDDEN: "The account is known to the server but may not read this.",
-    Reason.BAD_HOST: "The server refuses its own name: add this host name to --allowed-hosts of the MLflow server.",
-    Reason.LOGIN_PAGE: "A login page answered instead of the server; use a token that passes the proxy in front of it.",
-    Reason.REDIRECTED: "The address answers with a redirect, which is not followed; enter the final address.",
-    Reason.NOT_FOUND: "The address answers, but what we asked for does not exist there.",
-    Reason.BAD_REQUEST: "The server did not understand the question.",
-    Reason.BUSY: "The server is busy and asked us to come back later.",
-    Reason.SERVER_ERROR: "The server reported an internal error.",
-    Reason.TOO_SLOW: "The server took too long to answer.",
-    Reason.CUT_SHORT: "The connection broke off before the answer was complete.",
-    Reason.GARBAGE: "The answer could not be understood.",
-    Reason.TOO_LARGE: "The answer was larger than the limit.",
-    Reason.DEPENDS: "Something that this needs could not be read.",
+    Reason.UNREACHABLE: gettext_noop(
+        "The server could not be reached; check the address and that the server is running."
+    ),
+    Reason.ADDRESS_REFUSED: gettext_noop("The address leads to a network that this installation does not connect to."),
+    Reason.TLS: gettext_noop(
+        "No secure connection; if the certificate is your own, give the certificate authority that signed it."
+    ),
+    Reason.UNAUTHORISED: gettext_noop("The server asks who we are and did not accept the sign-in details."),
+    Reason.FORBIDDEN: gettext_noop("The account is known to the server but may not read this."),
+    Reason.BAD_HOST: gettext_noop(
+        "The server refuses its own name: add this host name to --allowed-hosts of the MLflow server."
+    ),
+    Reason.LOGIN_PAGE: gettext_noop(
+        "A login page answered instead of the server; use a token that passes the proxy in front of it."
+    ),
+    Reason.REDIRECTED: gettext_noop(
+        "The address answers with a redirect, which is not followed; enter the final address."
+    ),
+    Reason.NOT_FOUND: gettext_noop("The address answers, but what we asked for does not exist there."),
+    Reason.BAD_REQUEST: gettext_noop("The server did not understand the question."),
+    Reason.BUSY: gettext_noop("The server is busy and asked us to come back later."),
+    Reason.SERVER_ERROR: gettext_noop("The server reported an internal error."),
+    Reason.TOO_SLOW: gettext_noop("The server took too long to answer."),
+    Reason.CUT_SHORT: gettext_noop("The connection broke off before the answer was complete."),
+    Reason.GARBAGE: gettext_noop("The answer could not be understood."),
+    Reason.TOO_LARGE: gettext_noop("The answer was larger than the limit."),
+    Reason.DEPENDS: gettext_noop("Something that this needs could not be read."),
 }
 """The sentence of each reason, in English: the text that the application translates."""
 

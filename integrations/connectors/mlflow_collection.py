@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from integrations.connectors.base import Reason, Refused, Sink
+from integrations.connectors.base import Reason, Refused, Sink, gettext_noop
 from integrations.connectors.mlflow_api import Api, Page
 from integrations.connectors.mlflow_lookups import Lookups
 from integrations.connectors.mlflow_rows import (
@@ -41,9 +41,11 @@ _WHOLE_SERVER = frozenset(
     }
 )
 _STATUSES = frozenset({"RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"})
-_NO_LOGGED_MODELS = "This server is older than MLflow 3, and no run tells of a model in the way of MLflow 2."
+_NO_LOGGED_MODELS = gettext_noop(
+    "This server is older than MLflow 3, and no run tells of a model in the way of MLflow 2."
+)
 
-_NO_REGISTRY = "This server has no model registry."
+_NO_REGISTRY = gettext_noop("This server has no model registry.")
 
 
 class Collection:

@@ -15,9 +15,12 @@ from maturity.scorecard import Outcome
 from tests.maturity.small import small_model
 
 _REQUIRED = (
-    "EXP-01 EXP-02 EXP-03 DAT-01 DAT-02 DAT-03 DAT-04 DAT-05 EVAL-01 ARC-01 REG-01 REG-02 REG-03 REG-04 REG-05 REG-06 "
-    "CT-01 OPT-01 OPT-06 OPT-07 DOC-01 DEL-01 DEL-03"
-).split()
+    *(f"EXP-0{n}" for n in (1, 2, 3)),
+    *(f"DAT-0{n}" for n in (1, 2, 3, 4, 5)),
+    *(f"REG-0{n}" for n in (1, 2, 3, 4, 5, 6)),
+    *(f"OPT-0{n}" for n in (1, 6, 7)),
+    *("EVAL-01", "ARC-01", "CT-01", "DOC-01", "DEL-01", "DEL-03"),
+)
 
 
 def _indicators() -> dict[str, Indicator]:

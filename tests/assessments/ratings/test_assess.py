@@ -31,8 +31,13 @@ def rows(runs: int, *, seeded: int) -> dict[str, list[dict[str, object]]]:
         "experiments": [{"experiment": "1", "name": "fraud", "lifecycle": "active", "created_at": START}],
         "runs": [
             {
-                "run": f"r{n}", "experiment": "1", "name": f"r{n}", "status": "FINISHED", "lifecycle": "active",
-                "start_at": START - HOUR, "end_at": START - HOUR + 1000,
+                "run": f"r{n}",
+                "experiment": "1",
+                "name": f"r{n}",
+                "status": "FINISHED",
+                "lifecycle": "active",
+                "start_at": START - HOUR,
+                "end_at": START - HOUR + 1000,
             }
             for n in range(runs)
         ],

@@ -20,7 +20,9 @@ def run(*arguments: str, **options: object) -> str:
 
 
 def test_the_steps_of_the_demonstration_are_commands_of_their_own(world: World, scripted: Use) -> None:
-    assert "1 project" in run("add_organisation", "initech", "Initech", "--project", "loans=loans-*", "--owner", "alice")
+    assert "1 project" in run(
+        "add_organisation", "initech", "Initech", "--project", "loans=loans-*", "--owner", "alice"
+    )
     assert "does not answer yet" in run("add_source", "initech", "http://127.0.0.1:9")
     scripted(Scripted())
     assert "experiments: read to the end" in run("collect", "initech")

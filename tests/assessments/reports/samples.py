@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from fractions import Fraction
@@ -18,6 +19,7 @@ from maturity.scoring import score
 
 AS_OF = date(2025, 3, 1)
 READ_AT = int(datetime(2025, 2, 20, 6, tzinfo=UTC).timestamp() * 1000)
+WINDOW = (READ_AT - 180 * 86_400_000, READ_AT)
 PACK_ID = "ab" * 32
 STATEMENT = Statement(
     kind="mlflow",
@@ -37,7 +39,7 @@ STATEMENT = Statement(
 def finding(indicator: Indicator, project: str | None, place: int) -> Finding:
     """A finding of the kind that stands at this place of a fixed round: met, short of the target, none, unreadable."""
     turn = place % 6
-    base = {"indicator": indicator.id, "project": project, "read_at": READ_AT}
+    base = {"indicator": indicator.id, "project": project, "read_at": READ_AT, "window": WINDOW}
     if turn == 4:
         return Finding(**base, outcome=Outcome.NO_EVIDENCE, reason="empty_population")
     if turn == 5:
@@ -45,7 +47,7 @@ def finding(indicator: Indicator, project: str | None, place: int) -> Finding:
         return Finding(**base, outcome=Outcome.COULD_NOT_LOOK, reason="stream_not_read", details=details)
     n = (60, 70, 20, 9)[turn]
     good = n if turn < 2 else n * turn // 5
-    ids = tuple(f"lab:{place:08x}{number:024x}" for number in range(n))
+    ids = tuple(f"lab:{hashlib.md5(f'{place}/{number}'.encode()).hexdigest()}" for number in range(n))
     if indicator.type == "share":
         return Finding(
             **base, outcome=None, value=Fraction(good, n), n=n, numerator=good, denominator=n,

@@ -24,8 +24,8 @@ def page(signed_in: Client, world: World, scripted: Use) -> Callable[..., Any]:
     collect(world.acme.sources.get())
     assess(world.acme, as_of=AS_OF)
 
-    def get(name: str, language: str = "en", **kwargs: str) -> Any:
-        return signed_in.get(reverse(name, kwargs={"key": "acme", **kwargs}), HTTP_ACCEPT_LANGUAGE=language)
+    def get(name: str, accept: str = "en", **kwargs: str) -> Any:
+        return signed_in.get(reverse(name, kwargs={"key": "acme", **kwargs}), HTTP_ACCEPT_LANGUAGE=accept)
 
     return get
 
@@ -41,7 +41,9 @@ def test_the_overview_takes_few_queries_whatever_the_number_of_runs(
     page: Callable[..., Any], world: World, scripted: Use
 ) -> None:
     def queries() -> int:
-        with CaptureQueriesContext(connection, ) as captured:
+        with CaptureQueriesContext(
+            connection,
+        ) as captured:
             assert page("overview").status_code == 200
         return len(captured)
 
@@ -62,7 +64,7 @@ def test_a_capability_shows_three_numbers_the_finding_the_formula_and_the_runs(p
 
 
 def test_the_same_page_in_chinese_has_no_english_sentence_of_ours(page: Callable[..., Any]) -> None:
-    html = page("capability", language="zh-hans", capability="MD1").content.decode()
+    html = page("capability", accept="zh-hans", capability="MD1").content.decode()
     assert 'lang="zh-hans"' in html
     for expected in ("实验管理与可复现", "自报", "评定"):
         assert expected in html
