@@ -21,7 +21,10 @@ def main() -> None:
     if os.environ.get("DLEMM_BENCH") != "inside":
         with tempfile.TemporaryDirectory() as folder:
             environment = {
-                **os.environ, "DLEMM_DATA": folder, "DLEMM_BENCH": "inside", "DJANGO_SETTINGS_MODULE": "assessments.settings"
+                **os.environ,
+                "DLEMM_DATA": folder,
+                "DLEMM_BENCH": "inside",
+                "DJANGO_SETTINGS_MODULE": "assessments.settings",
             }
             subprocess.run([sys.executable, "-m", "benchmarks.pages"], env=environment, check=True)
         return
@@ -60,7 +63,9 @@ def _overview(projects: int, runs: int) -> None:
     user, _ = get_user_model().objects.get_or_create(username="bench")
     Membership.objects.create(organisation=organisation, user=user)
     for number in range(projects):
-        Project.objects.create(organisation=organisation, key=f"p{number}", name=f"P{number}", experiments=[f"e{number}"])
+        Project.objects.create(
+            organisation=organisation, key=f"p{number}", name=f"P{number}", experiments=[f"e{number}"]
+        )
     now = int(timezone.now().timestamp() * 1000)
     source = Source.objects.create(organisation=organisation, key="mlflow", config={"base_url": "http://127.0.0.1:9"})
     streams = ("experiments", "runs", "logged_models", "artifacts", "registry")
@@ -68,10 +73,16 @@ def _overview(projects: int, runs: int) -> None:
         for table, content in _rows(projects, runs, now).items():
             staging.write(table, content)
         manifest = staging.commit(streams)
-    statement = Statement("mlflow", "http://127.0.0.1:9", now, now, tuple(StreamReading(s, Reading.READ) for s in streams))
+    statement = Statement(
+        "mlflow", "http://127.0.0.1:9", now, now, tuple(StreamReading(s, Reading.READ) for s in streams)
+    )
     Collection.objects.create(
-        source=source, state=Collection.State.COMPLETE, started_at=timezone.now(), finished_at=timezone.now(),
-        statement=statement.to_json(), manifest=manifest,
+        source=source,
+        state=Collection.State.COMPLETE,
+        started_at=timezone.now(),
+        finished_at=timezone.now(),
+        statement=statement.to_json(),
+        manifest=manifest,
     )
     started = time.perf_counter()
     assess(organisation, as_of=timezone.now())
@@ -90,14 +101,23 @@ def _overview(projects: int, runs: int) -> None:
 
 
 def _rows(projects: int, runs: int, now: int) -> dict[str, list[dict[str, object]]]:
-    experiments = [{"experiment": str(n), "name": f"e{n}", "lifecycle": "active", "created_at": now} for n in range(projects)]
+    experiments = [
+        {"experiment": str(n), "name": f"e{n}", "lifecycle": "active", "created_at": now} for n in range(projects)
+    ]
     rows: list[dict[str, object]] = []
     tags: list[dict[str, object]] = []
     for n in range(runs):
         start = now - (n % 150) * 86_400_000
         rows.append(
-            {"run": f"r{n}", "experiment": str(n % projects), "name": f"r{n}", "status": "FINISHED",
-             "lifecycle": "active", "start_at": start, "end_at": start + 60_000}
+            {
+                "run": f"r{n}",
+                "experiment": str(n % projects),
+                "name": f"r{n}",
+                "status": "FINISHED",
+                "lifecycle": "active",
+                "start_at": start,
+                "end_at": start + 60_000,
+            }
         )
         tags += [{"run": f"r{n}", "key": "dlemm.stage", "value": "train"}]
         tags += [{"run": f"r{n}", "key": "mlflow.source.git.commit", "value": "c" * 40}] if n % 10 else []
@@ -126,7 +146,9 @@ def _memory() -> None:
     )
     status = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     resident = next((line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")), None)
-    print(f"memory of the web process after two pages: {int(resident) / 1024:.0f} MB" if resident else "memory: not known")
+    print(
+        f"memory of the web process after two pages: {int(resident) / 1024:.0f} MB" if resident else "memory: not known"
+    )
 
 
 if __name__ == "__main__":

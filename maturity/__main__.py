@@ -13,7 +13,7 @@ from maturity import pack
 from maturity.gaps import gaps
 from maturity.reader import ModelError
 from maturity.schema import BUNDLED, load_model
-from maturity.telling import gap_lines, level_lines, practice_lines
+from maturity.telling import first_steps, gap_lines, level_lines, practice_lines
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -85,7 +85,7 @@ def _score(options: argparse.Namespace) -> int:
     scorecard = pack.compute(inputs)
     for line in level_lines(inputs.model, scorecard, options.language):
         print(line)
-    for line in gap_lines(inputs.model, gaps(inputs.model, scorecard)[:10], options.language):
+    for line in gap_lines(inputs.model, first_steps(gaps(inputs.model, scorecard), 10), options.language):
         print(line)
     return 0
 

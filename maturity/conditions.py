@@ -335,17 +335,18 @@ class Judge:
         inner = self.verdict(condition.target, condition.condition)
         decide = self._every_one if condition.every else self._enough
         named = self._named(condition)
-        yes: set[str] = set()
-        unknown: set[str] = set()
-        for key, things in self._relation(unit, condition.relation):
-            counted = things if named is None else tuple(i for i in things if i in named)
-            sure = [i for i in counted if i in inner.yes]
-            maybe = [i for i in counted if i in inner.yes or i in inner.unknown]
-            if decide(condition, sure, counted, named):
-                yes.add(key)
-            elif decide(condition, maybe, counted, named):
-                unknown.add(key)
-        return Verdict(frozenset(yes), (self._unseen(unit, condition.relation) | unknown) - yes)
+        pairs = list(self._relation(unit, condition.relation))
+        seen: dict[int, bool | None] = {}  # many versions share the runs of one experiment: one tuple, judged once
+        for _, things in pairs:
+            if id(things) not in seen:
+                counted = things if named is None else tuple(i for i in things if i in named)
+                sure = [i for i in counted if i in inner.yes]
+                maybe = [i for i in counted if i in inner.yes or i in inner.unknown] if inner.unknown else sure
+                possible = decide(condition, maybe, counted, named)
+                seen[id(things)] = True if decide(condition, sure, counted, named) else None if possible else False
+        yes = frozenset(key for key, things in pairs if seen[id(things)])
+        unknown = frozenset(key for key, things in pairs if seen[id(things)] is None)
+        return Verdict(yes, (self._unseen(unit, condition.relation) | unknown) - yes)
 
     def _named(self, condition: m.Related) -> Mapping[str, str] | None:
         """The texts that are counted as distinct, of the things that have one; None when things are counted."""

@@ -21,7 +21,7 @@ import json
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ class Parameters:
     """What besides model, facts and answers decides a result: time (ms UTC), weights, and the reference switch."""
 
     as_of: int
-    weights: Weights = Weights()
+    weights: Weights = field(default_factory=Weights)
     include_reference: bool = False
 
 
@@ -89,8 +89,12 @@ def compute(inputs: Inputs) -> Scorecard:
     as_of = inputs.parameters.as_of
     findings = measure_all(inputs.model, inputs.facts, as_of=as_of, projects=keys)
     return score(
-        inputs.model, findings, inputs.answers, projects=keys,
-        as_of=datetime.fromtimestamp(as_of / 1000, tz=UTC).date(), weights=inputs.parameters.weights,
+        inputs.model,
+        findings,
+        inputs.answers,
+        projects=keys,
+        as_of=datetime.fromtimestamp(as_of / 1000, tz=UTC).date(),
+        weights=inputs.parameters.weights,
     )
 
 
@@ -161,7 +165,9 @@ def from_folder(folder: Path) -> bytes:
     wrong = [name for name in members if not _NAME.fullmatch(name)]
     missing = [name for name in ("projects.json", "answers.json", "parameters.json") if name not in members]
     if wrong or missing:
-        raise PackError(f"{folder} is not laid out as a pack; unexpected: {wrong or 'nothing'}; missing: {missing or 'nothing'}")
+        raise PackError(
+            f"{folder} is not laid out as a pack; unexpected: {wrong or 'nothing'}; missing: {missing or 'nothing'}"
+        )
     inputs = _inputs(members)
     stored = {p.source: {t: members[f"facts/{p.source}/{t}.parquet"] for t in p.tables} for p in inputs.parts}
     return write(inputs, compute(inputs), stored)
@@ -213,7 +219,9 @@ def _members(content: bytes) -> dict[str, bytes]:
             _check_entries(entries)
             members = {entry.filename: archive.read(entry) for entry in entries}
     except (zipfile.BadZipFile, EOFError, NotImplementedError, UnicodeDecodeError, OSError, ValueError) as error:
-        raise PackError(f"the file cannot be read as an evidence pack, it is damaged or something else ({error})") from error
+        raise PackError(
+            f"the file cannot be read as an evidence pack, it is damaged or something else ({error})"
+        ) from error
     if "manifest.json" not in members:
         raise PackError("the file has no manifest.json, so it is no evidence pack")
     return members

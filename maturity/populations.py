@@ -41,6 +41,7 @@ class Populations(World):
     def __init__(self, model: Model, facts: Facts, as_of: int) -> None:
         super().__init__(model, facts, as_of)
         self._members: dict[tuple[str, str | None], tuple[str, ...]] = {}
+        self._sources: dict[str | None, frozenset[str]] = {}
 
     @cached_property
     def go_live(self) -> Mapping[str, GoLive]:
@@ -202,8 +203,11 @@ class Populations(World):
 
     def sources(self, project: str | None) -> frozenset[str]:
         """Sources with runs or versions that count, of the project or of the whole organisation."""
-        keys = (key for key in {*self.runs, *self.versions} if project is None or project in self._projects_of(key))
-        return frozenset(source_of(key) for key in keys)
+        if project not in self._sources:
+            keys = {*self.runs, *self.versions}
+            own = keys if project is None else (key for key in keys if project in self._projects_of(key))
+            self._sources[project] = frozenset(map(source_of, own))
+        return self._sources[project]
 
 
 def _monday(moment: int) -> int:

@@ -38,7 +38,10 @@ _DOING = {
     },
     GapKind.AFFIRM: {"en": "let an assessor confirm “{subject}”", "zh": "请评估员确认“{subject}”"},
     GapKind.LOG: {"en": "log it, so that “{subject}” can be measured", "zh": "补充记录，使“{subject}”可以度量"},
-    GapKind.IMPROVE: {"en": "“{subject}” is {measured}, needed {op} {target}", "zh": "“{subject}”为 {measured}，要求 {op} {target}"},
+    GapKind.IMPROVE: {
+        "en": "“{subject}” is {measured}, needed {op} {target}",
+        "zh": "“{subject}”为 {measured}，要求 {op} {target}",
+    },
 }
 
 
@@ -85,6 +88,14 @@ def _levels(level: PerView[int] | None, language: str) -> str:
         return _NOT_RATED[language]
     names = _VIEW_NAMES[language]
     return f"{level.rated} ({names['evidenced']} {level.evidenced}, {names['claimed']} {level.claimed})"
+
+
+def first_steps(gaps: Iterable[Gap], count: int) -> list[Gap]:
+    """The first ``count`` gaps, one per practice: other ways to satisfy the same practice are left out."""
+    best: dict[str, Gap] = {}
+    for gap in gaps:
+        best.setdefault(gap.practice, gap)
+    return list(best.values())[:count]
 
 
 def gap_lines(model: Model, gaps: Iterable[Gap], language: str) -> Iterator[str]:

@@ -112,11 +112,12 @@ def _finish(collection: Collection, statement: Statement, manifest: dict[str, di
     collection.statement = statement.to_json()
     collection.manifest = manifest
     collection.registry_read = statement.stream("registry").state is Reading.READ
-    collection.finished_at = datetime.fromtimestamp(statement.finished_at / 1000, tz=UTC)
+    finished = datetime.fromtimestamp(statement.finished_at / 1000, tz=UTC)
+    collection.finished_at = finished
     with transaction.atomic():
         collection.save()
         if collection.registry_read:
-            _sight_aliases(collection, sink.aliases)
+            _sight_aliases(collection, sink.aliases, finished)
 
 
 def _state(statement: Statement, lost: list[str]) -> Collection.State:
@@ -134,7 +135,7 @@ def _experiments(source: Source, collection: Collection) -> list[str]:
     return list(store.read_table(source.organisation_id, "experiments", entry["sha256"])["experiment"])
 
 
-def _sight_aliases(collection: Collection, aliases: set[tuple[str, str, str]]) -> None:
+def _sight_aliases(collection: Collection, aliases: set[tuple[str, str, str]], seen_at: datetime) -> None:
     """Note every alias that the last reading of the registry did not have, with the interval in which it came."""
     source = collection.source
     last = source.collections.exclude(pk=collection.pk).filter(registry_read=True).order_by("-finished_at").first()
@@ -147,7 +148,7 @@ def _sight_aliases(collection: Collection, aliases: set[tuple[str, str, str]]) -
                 alias=alias,
                 version=version,
                 after=last.finished_at if last else None,
-                before=collection.finished_at,
+                before=seen_at,
             )
             for model, alias, version in sorted(aliases - held)
         ],

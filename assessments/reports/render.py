@@ -1,25 +1,23 @@
-"""render: a kept result as a report document, with its sources and links."""
+"""The report of a kept result: reads what was kept and hands it to ``document.build``, which decides what is told."""
 
 from __future__ import annotations
 
 from assessments.ratings.results import Result
 from assessments.reports.document import ReportDocument, build
-from maturity.facts import Statement
 
 
 def report_of(result: Result, language: str) -> ReportDocument:
-    """The report of a result in ``en`` or ``zh``. Raises ``EvidenceDamaged`` when what was kept was altered."""
+    """The report of a result in ``en`` or ``zh``. Raises ``EvidenceDamaged`` when the kept bytes were changed."""
     assessment = result.assessment
-    statements = {
-        c.source.key: Statement.from_json(c.statement) for c in assessment.collections.select_related("source")
-    }
+    collections = assessment.collections.select_related("source")
+    read = {collection.source.key: collection.read_statement() for collection in collections}
     return build(
         result.model,
         result.scorecard(),
         result.gaps,
         organisation=assessment.organisation.name,
         demo=assessment.organisation.demo,
-        statements=statements,
+        statements={key: statement for key, statement in read.items() if statement is not None},
         links=result.link,
         pack_id=assessment.pack_id,
         language=language,

@@ -13,7 +13,7 @@ from assessments.reports.charts import Axis, Series, radar
 from assessments.web.access import organisation_of
 from maturity.schema import Model, Text
 from maturity.scorecard import CapabilityLevel, DimensionLevel, LevelAchievement, Scorecard
-from maturity.telling import gap_sentence
+from maturity.telling import first_steps, gap_sentence
 
 SHOWN_GAPS = 8
 
@@ -57,14 +57,13 @@ def page(request: HttpRequest, key: str) -> HttpResponse:
 def _context(result: Result) -> dict[str, object]:
     language = get_language() or "en"
     model, scorecard = result.model, result.summary
-    gaps = [(gap, gap_sentence(model, gap, language)) for gap in result.gaps[:SHOWN_GAPS]]
+    gaps = [(gap, gap_sentence(model, gap, language)) for gap in first_steps(result.gaps, SHOWN_GAPS)]
     return {
         "scorecard": scorecard,
         "levels": model.levels,
         "dimensions": [_card(model, dimension) for dimension in scorecard.dimensions],
         "radar": _radar(model, scorecard, language),
         "gaps": gaps,
-        "capability_names": {key: capability.name for key, capability in model.capabilities.items()},
     }
 
 

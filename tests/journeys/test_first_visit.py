@@ -1,4 +1,4 @@
-"""One visit in a real browser: sign in, read a capability, follow a run, open the PDF; in light, dark, narrow, Chinese."""
+"""A visit in a real browser: sign in, read a capability, find a run, open the PDF; also dark, narrow and Chinese."""
 
 from __future__ import annotations
 
@@ -16,8 +16,15 @@ from tests.assessments.ratings.test_assess import AS_OF, START, rows
 from tests.services import chromium
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-             "--disable-component-update", "--disable-sync"]
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @pytest.fixture(scope="module")

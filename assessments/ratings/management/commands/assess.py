@@ -13,7 +13,7 @@ from django.utils.dateparse import parse_datetime
 from assessments.organisations.models import Organisation
 from assessments.ratings.assess import NothingToAssess, assess
 from assessments.ratings.results import Result
-from maturity.telling import gap_lines, level_lines
+from maturity.telling import first_steps, gap_lines, level_lines
 
 
 class Command(BaseCommand):
@@ -36,7 +36,7 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         for line in level_lines(result.model, result.summary, options["language"]):
             self.stdout.write(line)
-        for line in gap_lines(result.model, result.gaps[:10], options["language"]):
+        for line in gap_lines(result.model, first_steps(result.gaps, 10), options["language"]):
             self.stdout.write(line)
 
 

@@ -1,0 +1,38 @@
+"""Write the report of an organisation's newest result: ``manage.py report ORGANISATION --format pdf --output FILE``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from assessments.organisations.models import Organisation
+from assessments.ratings.results import latest
+from assessments.reports import pdf
+from assessments.reports.render import report_of
+
+
+class Command(BaseCommand):
+    help = "Write the report of an organisation's newest result as PDF or JSON, in English or Chinese."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("organisation", help="key of the organisation")
+        parser.add_argument("--format", choices=("pdf", "json"), default="pdf", help="PDF to read, JSON to process")
+        parser.add_argument("--language", choices=("en", "zh"), default="en", help="language of the report")
+        parser.add_argument("--output", type=Path, required=True, help="file to write")
+
+    def handle(self, *, organisation: str, format: str, language: str, output: Path, **options: Any) -> None:
+        found = Organisation.objects.filter(key=organisation).first()
+        if found is None:
+            raise CommandError(f"there is no organisation {organisation!r}")
+        result = latest(found)
+        if result is None:
+            raise CommandError(f"{organisation} has no result yet; run: manage.py assess {organisation}")
+        document = report_of(result, language)
+        try:
+            content = document.to_bytes() if format == "json" else pdf.render(document)
+            output.write_bytes(content)
+        except (pdf.ReportError, OSError) as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(f"written {output} ({len(content):,} bytes)")
