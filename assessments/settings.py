@@ -97,6 +97,9 @@ SETTINGS = (
     Setting("DLEMM_HOSTS", "*", _names, "Host names the site answers to, comma separated; * is any."),
     Setting("DLEMM_ORIGINS", "", _names, "Origins trusted for forms when a proxy ends TLS, such as https://a.example."),
     Setting("DLEMM_HTTPS", "false", _flag, "The site is served over HTTPS only: secure cookies and HSTS."),
+    Setting(
+        "DLEMM_BROKER", "memory://", str, "Message broker for jobs, such as redis://host:6379/0; embedded if not set."
+    ),
     Setting("DLEMM_TIME_ZONE", "UTC", str, "Time zone in which times are shown."),
     Setting("DLEMM_ALLOW_PRIVATE", "true", _flag, "Sources may stand on loopback and private networks."),
 )
@@ -133,6 +136,7 @@ INSTALLED_APPS = [
     "csp",
     "rest_framework",
     "assessments.organisations",
+    "assessments.jobs",
     "assessments.evidence",
     "assessments.ratings",
     "assessments.reports",
@@ -216,6 +220,14 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
 }
+CELERY_BROKER_URL: str = _VALUES["DLEMM_BROKER"]
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {"polling_interval": 0.05} if CELERY_BROKER_URL == "memory://" else {}
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_REDIRECT_STDOUTS = False  # an embedded worker would swallow the site's own output
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -5,7 +5,7 @@ from django.contrib.auth.views import LogoutView
 from django.urls import include, path
 from django.views.i18n import set_language
 
-from assessments.web import capability, help_pages, home, overview, report, sign_in, sources
+from assessments.web import capability, help_pages, home, jobs, overview, report, sign_in, sources
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -18,6 +18,9 @@ urlpatterns = [
     path("organisations/<slug:key>/", overview.page, name="overview"),
     path("organisations/<slug:key>/capabilities/<slug:capability>/", capability.page, name="capability"),
     path("organisations/<slug:key>/sources/", sources.page, name="sources"),
+    path("organisations/<slug:key>/jobs/", jobs.start, name="job-start"),
+    path("organisations/<slug:key>/jobs/<int:number>/", jobs.page, name="job"),
+    path("organisations/<slug:key>/jobs/<int:number>/cancel/", jobs.stop, name="job-cancel"),
     path("organisations/<slug:key>/report/", report.page, name="report"),
     path("organisations/<slug:key>/report/<slug:language>.<slug:kind>", report.file, name="report-file"),
     path("api/v1/", include("assessments.api.urls")),

@@ -122,8 +122,7 @@ def measure(side: str, url: str) -> Reading:
 def _measured_apart(side: str, url: str) -> Reading:
     command = [sys.executable, "-m", "benchmarks.collecting", "measure", side, url]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    # our own interpreter with a module of ours
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)  # noqa: S603
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     return Reading(**json.loads(done.stdout.rstrip().rpartition("\n")[2]))
 
 

@@ -255,9 +255,11 @@ class Judge:
         return found if default is None else dict.fromkeys(self.ids(unit) - texts.keys(), default) | found
 
     def _metric(self, unit: Unit, key: str) -> Mapping[str, Fraction]:
+        return {i: Fraction(repr(float(value))) for i, value in self._logged(unit, key).items()}
+
+    def _logged(self, unit: Unit, key: str) -> Mapping[str, float]:
         values = self.world.run_metrics.of(key)
-        chosen = self._from_runs(values) if unit is Unit.VERSION else values
-        return {i: Fraction(repr(float(value))) for i, value in chosen.items()}
+        return self._from_runs(values) if unit is Unit.VERSION else values
 
     def _annotation(self, keys: tuple[str, ...]) -> Mapping[str, Fraction]:
         found = {}
@@ -280,6 +282,8 @@ class Judge:
         return {i: value for i, value in found.items() if value is not None}
 
     def _compare(self, unit: Unit, left: Term, op: str, right: Term) -> Verdict:
+        if isinstance(left, m.Metric) and left == right:  # only whether it is logged
+            return Verdict(frozenset(self._logged(unit, left.key)) & self.ids(unit))
         a, b, compare = self.numbers(unit, left), self.numbers(unit, right), _OPS[op]
         return Verdict(frozenset(i for i in a.keys() & b.keys() if compare(a[i], b[i])) & self.ids(unit))
 

@@ -43,11 +43,6 @@ class Keyed:
             self._found[key] = {owner: value for owner, value in pairs if present(value)}
         return self._found[key]
 
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """Every key, sorted."""
-        return tuple(sorted(map(str, self._rows)))
-
     def keys_like(self, pattern: str) -> dict[str, str]:
         """The keys that match a pattern, each with what is counted as distinct: its ``<part>``, or the whole key."""
         expression = compiled(pattern)

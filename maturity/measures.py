@@ -96,14 +96,14 @@ of a week: that version's MONITOR runs started in the week. ``children``: runs w
 HOLDS: Mapping[str, tuple[Unit, frozenset[str]]] = MappingProxyType(
     {
         "separate_splits": (Unit.RUN, _RUNS),
-        "reproduced": (Unit.RUN, _RUNS),
+        "reproduced": (Unit.RUN, _RUNS | {"experiments"}),
         "gate_before_training": (Unit.RUN, _RUNS),
         "one_factor_children": (Unit.RUN, _RUNS),
         "equal_budget_children": (Unit.RUN, _RUNS),
         "same_evaluation_data": (Unit.RUN, _RUNS),
         "data_only_children": (Unit.RUN, _RUNS),
         "same_format": (Unit.VERSION, _REGISTRY),
-        "held_out_evaluation": (Unit.VERSION, _REGISTRY | _RUNS),
+        "held_out_evaluation": (Unit.VERSION, _REGISTRY | _RUNS | {"experiments"}),
         "second_person": (Unit.VERSION, _REGISTRY | _RUNS),
         "better_than_baseline": (Unit.VERSION, _REGISTRY | _RUNS | {"experiments"}),
     }
@@ -361,6 +361,8 @@ def _own(unit: Unit, part: Condition) -> frozenset[str]:
             return HOLDS[name][1]
         case Member(population):
             return population.must
+        case TextIs("declared"):
+            return _RUNS | (_REGISTRY if unit is Unit.VERSION else frozenset({"experiments"}))
         case TextIs(place) if unit is Unit.VERSION and place != "param":
             return _REGISTRY
         case TextIs() | NamesLike() | Compare() | StartedWithin() if unit is not Unit.LOGGED_MODEL:

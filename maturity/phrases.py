@@ -47,13 +47,13 @@ NOTES = _texts(
         "所涉 {of} 个中有 {unknown} 个无法判断，未计入",
     ),
     decided_by=("The value is that of {id}", "该值取自 {id}"),
-    without_value=("{count} more have no value and are left out", "另有 {count} 个没有取值，未计入"),
+    without_value=("Without a value and left out: {count}", "另有 {count} 个没有取值，未计入"),
     seen_only=(
-        "The production time of {count} releases is known only from readings that saw the alias, {width}",
-        "其中 {count} 个发布的投产时间仅由读取到别名的时刻得知，{width}",
+        "Production time known only from the reading that first saw the alias: {count} ({width})",
+        "其中 {count} 个的投产时间仅由首次读取到别名的时刻得知（{width}）",
     ),
-    days=("to within {days} days", "误差不超过 {days} 天"),
-    open=("and how long before is open", "此前多久无从得知"),
+    days=("interval at most {days} d wide", "区间最宽 {days} 天"),
+    open=("open towards the past", "此前多久无从得知"),
 )
 """What is added to a value."""
 

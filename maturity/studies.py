@@ -20,9 +20,7 @@ _COMMITS = ("mlflow.source.git.commit", "dlemm.git.commit")
 
 def params_of(world: World, run: str) -> dict[str, str]:
     """All parameters of a run except the seed."""
-    return {
-        key: found[run] for key in world.run_params.keys if run in (found := world.run_params.of(key)) and key != "seed"
-    }
+    return {key: value for key, value in world.params_of_run.get(run, {}).items() if key != "seed"}
 
 
 def factor_of(world: World, run: str) -> str | None:

@@ -49,7 +49,7 @@ def sentence(
         return _glued([_absence(finding, indicator, language)], language)
     parts = [_value(finding, indicator, language) + _needed(finding, language, op, target)]
     parts += _interval(finding, language, op, target)
-    parts += _notes(finding, language)
+    parts += _notes(finding, indicator.type, language)
     return _glued(parts, language)
 
 
@@ -135,15 +135,15 @@ def _interval(finding: Finding, language: str, op: str | None, target: Fraction 
     return [said + (FINDING["borderline"].in_(language) if borderline else "")]
 
 
-def _notes(finding: Finding, language: str) -> list[str]:
+def _notes(finding: Finding, kind: str, language: str) -> list[str]:
     """What was left out, which single thing decided, and how exact production times are."""
     details, notes = finding.details, []
     if "unknown" in details:
         notes.append(NOTES["unknown"].in_(language).format(**details))
     if "decided_by" in details:
         notes.append(NOTES["decided_by"].in_(language).format(id=details["decided_by"]))
-        if finding.failing:
-            notes.append(NOTES["without_value"].in_(language).format(count=len(finding.failing)))
+    if not _is_share(finding) and kind != "count" and finding.failing:
+        notes.append(NOTES["without_value"].in_(language).format(count=len(finding.failing)))
     if "seen_only" in details:
         width = details["widest_interval_days"]
         open_or = NOTES["open"].in_(language) if width == "open" else NOTES["days"].in_(language).format(days=width)

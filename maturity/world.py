@@ -66,6 +66,15 @@ class World:
         return self._of_runs("run_params")
 
     @cached_property
+    def params_of_run(self) -> Mapping[str, Mapping[str, str]]:
+        """Run to all its parameters."""
+        frame, found = self.facts["run_params"], defaultdict[str, dict[str, str]](dict)
+        for run, key, value in zip(frame["run"], frame["key"], frame["value"], strict=True):
+            if run in self.runs and present(value):
+                found[run][key] = value
+        return found
+
+    @cached_property
     def run_metrics(self) -> Keyed:
         return self._of_runs("run_metrics")
 
@@ -124,7 +133,9 @@ class World:
         for row in rows:
             key = f"{row['run']}/{_text(row['name'])}@{_text(row['digest'])}"
             seen[key] += 1
-            found[key if seen[key] == 1 else f"{key}#{seen[key]}"] = {str(name): value for name, value in row.items()}
+            found[key if seen[key] == 1 else f"{key}#{seen[key]}"] = {
+                str(name): value if present(value) else None for name, value in row.items()
+            }
         return found
 
     @cached_property
@@ -242,6 +253,6 @@ def names_in(text: str) -> tuple[str, ...]:
     """Names in a tag: a JSON list, or names parted by commas."""
     try:
         read = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # no JSON, or JSON nested beyond reason
         read = text.split(",")
     return tuple(str(name).strip() for name in (read if isinstance(read, list) else [read]))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from django.utils.translation import gettext as _
+from django.utils.translation import override
 
 from assessments.evidence.models import Collection
 from maturity.facts import Reading, Statement, StreamReading
+from maturity.scorecard import Finding
 
 _REASON = re.compile(r"(?P<key>[a-z_]+): (?P<sentence>.*?\.)(?: \((?P<detail>.*)\))?", re.DOTALL)
 
@@ -40,7 +43,24 @@ def reason_sentence(reason: str) -> str:
     match = _REASON.fullmatch(reason)
     if match is None:
         return _(reason) if reason else ""
-    return _(match["sentence"]) + (f" ({match['detail']})" if match["detail"] else "")
+    sentence, detail = _(match["sentence"]), match["detail"]
+    if not detail:
+        return sentence
+    return _("%(sentence)s (%(detail)s)") % {"sentence": sentence, "detail": stream_name(detail)}
+
+
+def reason_in(reason: str, language: str) -> str:
+    """The same in a given language (``en``, ``zh`` or a code that begins so), whatever the page speaks."""
+    with override("zh-hans" if language.lower().startswith("zh") else "en"):
+        return reason_sentence(reason)
+
+
+def with_reason_in(finding: Finding, language: str) -> Finding:
+    """A finding that tells why a source could not be read in a given language instead of in the connector's words."""
+    why = finding.details.get("why")
+    if not why:
+        return finding
+    return replace(finding, details={**finding.details, "why": reason_in(why, language).rstrip(".。")})
 
 
 def count_names(statement: Statement) -> list[tuple[str, int]]:

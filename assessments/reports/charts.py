@@ -15,7 +15,7 @@ from math import cos, pi, sin
 
 FULL = 5
 _LABEL_SIZE, _RING_SIZE = 12, 10
-_LETTER_WIDTH = 0.62  # of the letter size; capitals and digits of common sans-serif fonts are narrower
+_LETTER_WIDTH = 0.62  # of the letter size; capitals and digits of common sans-serif fonts are narrower than that
 _SPACE = 9  # between the outermost ring and the labels
 
 
@@ -106,7 +106,7 @@ class _Frame:
     @classmethod
     def of(cls, axes: Sequence[Axis], size: int, rings: int) -> _Frame:
         """The longest axis that leaves room for every label on all sides."""
-        widest = max((len(axis.label) for axis in axes), default=0) * _LABEL_SIZE * _LETTER_WIDTH
+        widest = max((_width(axis.label) for axis in axes), default=0)
         room = _SPACE + max(widest, _LABEL_SIZE) + 2
         return cls(size / 2, max(size / 2 - room, size / 8), rings)
 
@@ -115,6 +115,10 @@ class _Frame:
         angle = 2 * pi * place / axes - pi / 2
         away = self.reach * value / self.rings
         return self.middle + away * cos(angle), self.middle + away * sin(angle)
+
+
+def _width(label: str) -> float:
+    return _LABEL_SIZE * sum(_LETTER_WIDTH if character.isascii() else 1 for character in label)
 
 
 def _points(frame: _Frame, values: Iterable[float]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from assessments.evidence.telling import with_reason_in
 from assessments.reports.figures import measured, moment, number, percent
 from assessments.reports.labels import label
 from assessments.reports.parts import (
@@ -26,6 +27,7 @@ from assessments.reports.parts import (
 from maturity.leaves import HUMAN
 from maturity.schema import Check, Indicator, Model
 from maturity.scorecard import (
+    VIEWS,
     CapabilityLevel,
     Finding,
     LeafRating,
@@ -115,7 +117,7 @@ def interval_sentence(teller: Teller, level: PerView[int] | None) -> str:
     """The rated level with the levels that bracket it; empty when there is none."""
     if level is None:
         return ""
-    views = {view: level[view] for view in ("rated", "lower", "upper", "claimed", "evidenced")}
+    views = {str(view): level[view] for view in VIEWS}
     return teller.word("interval_sentence", **views)
 
 
@@ -164,10 +166,12 @@ def _check(teller: Teller, rating: PracticeRating, leaf: LeafRating) -> CheckIte
         sentence=_sentence(teller, check, indicator, finding),
         rule=teller.rule(leaf.rule),
         rated=number(leaf.values.rated) if leaf.values else None,
-        value=measured(Fraction(leaf.rule.details["value"]), kind) if "value" in leaf.rule.details else None,
-        target=measured(check.target, kind) if check and check.target is not None else None,
+        value=measured(Fraction(leaf.rule.details["value"]), kind, teller.language)
+        if "value" in leaf.rule.details
+        else None,
+        target=measured(check.target, kind, teller.language) if check and check.target is not None else None,
         n=finding.n if finding else None,
-        interval=_interval(leaf, check, indicator, finding),
+        interval=_interval(teller, leaf, check, indicator, finding),
         verdicts=leaf.verdicts,
         evidence=teller.evidence(finding) if finding else None,
     )
@@ -194,26 +198,22 @@ def _asked(teller: Teller, practice: str) -> Iterator[str]:
 def _sentence(teller: Teller, check: Check | None, indicator: Indicator | None, finding: Finding | None) -> str:
     if check is None or indicator is None or finding is None:
         return ""
+    finding = with_reason_in(finding, teller.language)
     return sentence(finding, indicator, teller.language, op=check.op, target=check.target)
 
 
 def _interval(
-    leaf: LeafRating, check: Check | None, indicator: Indicator | None, finding: Finding | None
+    teller: Teller, leaf: LeafRating, check: Check | None, indicator: Indicator | None, finding: Finding | None
 ) -> Interval | None:
     """The interval of a share that counted; none where a verdict stood in for it."""
     if indicator is None or indicator.type != "share" or finding is None or leaf.verdicts:
         return None
     if finding.value is None or finding.numerator is None or not finding.denominator:
         return None
-    low, high = wilson(finding.numerator, finding.denominator)
+    low, high = (Fraction(repr(end)) for end in wilson(finding.numerator, finding.denominator))
     target = check.target if check else None
     borderline = target is not None and low <= target <= high
-    return Interval(percent(_four_digits(low)), percent(_four_digits(high)), borderline)
-
-
-def _four_digits(value: float) -> Fraction:
-    """An end of an interval, which is no exact number, with the digits that are worth keeping."""
-    return Fraction(f"{value:.4f}")
+    return Interval(percent(low, teller.language), percent(high, teller.language), borderline)
 
 
 def left_out(teller: Teller, scorecard: Scorecard) -> Iterator[LeftOut]:

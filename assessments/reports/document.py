@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from assessments.evidence.telling import reason_in
 from assessments.reports.details import Link, Teller, capability_item, left_out
 from assessments.reports.figures import moment, number, percent
 from assessments.reports.labels import method_note
@@ -113,7 +114,9 @@ def build(
         reading=reading(teller),
         radar=radar(teller, scorecard),
         heatmap=tuple(heat_group(teller, dimension, standings) for dimension in scorecard.dimensions),
-        blockers_note=_note(teller, "blockers", len(blockers), len(gaps)),
+        blockers_note=_note(teller, "blockers", len(blockers), len(gaps))
+        if scorecard.projects
+        else teller.word("no_project_yet"),
         blockers=tuple(_blocker(teller, gap) for gap in blockers),
         over_claims_note=_note(teller, "over_claims", len(claims), len(scorecard.gaps)),
         over_claims=tuple(_over_claims(teller, scorecard)),
@@ -198,7 +201,7 @@ def _source(teller: Teller, key: str, statement: Statement) -> SourceItem:
                 stream.state.value,
                 teller.word(_STREAM_LABELS[stream.state]),
                 stream.rows,
-                stream.reason,
+                reason_in(stream.reason, teller.language),
             )
             for stream in statement.streams
         ),
@@ -227,8 +230,8 @@ def _method(teller: Teller, scorecard: Scorecard) -> Iterator[Term]:
             "window": parameters.window_days,
         },
         "confidence": {
-            "confidence": percent(parameters.provisional_if_confidence_below).shown,
-            "coverage": percent(parameters.provisional_if_answer_coverage_below).shown,
+            "confidence": percent(parameters.provisional_if_confidence_below, teller.language).shown,
+            "coverage": percent(parameters.provisional_if_answer_coverage_below, teller.language).shown,
         },
         "limits": {"status": model.status.in_(teller.language)},
     }

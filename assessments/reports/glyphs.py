@@ -35,7 +35,7 @@ def breakable(text: str) -> str:
 
 def _with_breaks(match: re.Match[str]) -> str:
     word = match.group()
-    return word if _HASH.search(word) else _BREAK.join(word)
+    return word if _HASH.fullmatch(word) else _BREAK.join(word)
 
 
 def _shown(character: str) -> str:

@@ -64,14 +64,17 @@ def _flags(teller: Teller, scorecard: Scorecard) -> Iterator[Term]:
     if scorecard.provisional:
         text = teller.word(
             "provisional_text",
-            confidence=percent(scorecard.confidence).shown,
-            confidence_limit=percent(limits.provisional_if_confidence_below).shown,
-            coverage=percent(scorecard.coverage).shown,
-            coverage_limit=percent(limits.provisional_if_answer_coverage_below).shown,
+            confidence=percent(scorecard.confidence, teller.language).shown,
+            confidence_limit=percent(limits.provisional_if_confidence_below, teller.language).shown,
+            coverage=percent(scorecard.coverage, teller.language).shown,
+            coverage_limit=percent(limits.provisional_if_answer_coverage_below, teller.language).shown,
         )
         yield Term("provisional", teller.word("provisional"), text)
     if scorecard.restricted_scope:
-        share, limit = percent(scorecard.na_share).shown, percent(limits.restricted_scope_if_na_weight_above).shown
+        share, limit = (
+            percent(scorecard.na_share, teller.language).shown,
+            percent(limits.restricted_scope_if_na_weight_above, teller.language).shown,
+        )
         yield Term("restricted", teller.word("restricted"), teller.word("restricted_text", share=share, limit=limit))
     if scorecard.waivers:
         yield Term("waived", teller.word("waived"), teller.word("waived_text", count=scorecard.waivers))
@@ -109,9 +112,9 @@ def _standing(
         index=result.index.map(lambda value: number(value, 1)) if result.index else None,
         lowest=lowest,
         lowest_name=capability_name(teller, lowest) if lowest else "",
-        confidence=percent(result.confidence),
+        confidence=percent(result.confidence, teller.language),
         band=teller.word(band),
-        coverage=percent(result.coverage),
+        coverage=percent(result.coverage, teller.language),
         provisional=result.provisional,
     )
 
@@ -134,7 +137,7 @@ def radar(teller: Teller, scorecard: Scorecard) -> Radar:
     """The levels of all rated capabilities in three views."""
     rated = [(c.capability, c.level) for c in scorecard.capabilities if c.level is not None]
     levels = {view: tuple(level[view] for _, level in rated) for view in _RADAR_VIEWS}
-    told = {view: ", ".join(f"{key} {level[view]}" for key, level in rated) or NOTHING for view in _RADAR_VIEWS}
+    told = {str(view): ", ".join(f"{key} {level[view]}" for key, level in rated) or NOTHING for view in _RADAR_VIEWS}
     return Radar(
         title=teller.word("radar"),
         description=teller.word("radar_text", top=teller.model.levels[-1].number, **told),
@@ -145,17 +148,19 @@ def radar(teller: Teller, scorecard: Scorecard) -> Radar:
 
 def heat_group(teller: Teller, dimension: DimensionLevel, standings: Mapping[str, Standing]) -> HeatGroup:
     """The achievements of a dimension's capabilities, level by level."""
-    rows = tuple(_heat_row(capability, standings[capability.capability]) for capability in dimension.capabilities)
+    rows = tuple(
+        _heat_row(teller, capability, standings[capability.capability]) for capability in dimension.capabilities
+    )
     return HeatGroup(dimension.dimension, _dimension_standing(teller, dimension).name, rows)
 
 
-def _heat_row(capability: CapabilityLevel, standing: Standing) -> HeatRow:
+def _heat_row(teller: Teller, capability: CapabilityLevel, standing: Standing) -> HeatRow:
     level = capability.level.rated if capability.level else None
-    cells = tuple(_heat_cell(achievement, level or 0) for achievement in capability.achievements)
+    cells = tuple(_heat_cell(teller, achievement, level or 0) for achievement in capability.achievements)
     return HeatRow(standing.id, standing.name, standing.shown, level, cells)
 
 
-def _heat_cell(state: LevelAchievement, reached: int) -> HeatCell:
+def _heat_cell(teller: Teller, state: LevelAchievement, reached: int) -> HeatCell:
     if state.achievement is None:
         return HeatCell(state.level, None, False)
-    return HeatCell(state.level, percent_down(state.achievement.rated), state.level <= reached)
+    return HeatCell(state.level, percent_down(state.achievement.rated, teller.language), state.level <= reached)

@@ -10,6 +10,7 @@ from django.shortcuts import render
 from django.utils.translation import get_language
 
 from assessments.evidence.links import FactLink
+from assessments.evidence.telling import with_reason_in
 from assessments.ratings.assess import ShownFinding
 from assessments.ratings.models import CapabilityResult
 from assessments.ratings.results import CapabilityView, Result, latest
@@ -132,7 +133,8 @@ def _rule(rule: Rule, language: str) -> str:
 def _sentence(check: Check | None, indicator: Indicator | None, shown: ShownFinding | None, language: str) -> str:
     if check is None or indicator is None or shown is None:
         return ""
-    return sentence(shown.finding, indicator, language, op=check.op, target=check.target)
+    finding = with_reason_in(shown.finding, language)
+    return sentence(finding, indicator, language, op=check.op, target=check.target)
 
 
 def _cited(shown: ShownFinding | None, link: FactLink, *, passing: bool) -> tuple[Cited, ...]:

@@ -51,7 +51,11 @@ def serve(listener: socket.socket, *, threads: int = 8) -> None:
     """Serve until interrupted."""
     import waitress
 
+    from assessments.celery import embedded_worker
+    from assessments.jobs.work import requeue_orphans
     from assessments.wsgi import application
 
     handler: WSGIHandler = application
-    waitress.serve(handler, sockets=[listener], threads=threads, ident=None, clear_untrusted_proxy_headers=False)
+    with embedded_worker():
+        requeue_orphans()
+        waitress.serve(handler, sockets=[listener], threads=threads, ident=None, clear_untrusted_proxy_headers=False)

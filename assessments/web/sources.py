@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from assessments.evidence.models import Collection, Source
 from assessments.evidence.telling import count_names, note_sentences
-from assessments.web.access import organisation_of
+from assessments.web.access import may_change, organisation_of
 from maturity.facts import Statement
 
 
@@ -31,7 +31,8 @@ def page(request: HttpRequest, key: str) -> HttpResponse:
     """All sources; what each contributed stands in its statement."""
     organisation = organisation_of(request, key)
     rows = [_row(source) for source in organisation.sources.all()]
-    return render(request, "pages/sources.html", {"organisation": organisation, "rows": rows})
+    context = {"organisation": organisation, "rows": rows, "may_change": may_change(request, organisation)}
+    return render(request, "pages/sources.html", context)
 
 
 def _row(source: Source) -> SourceRow:

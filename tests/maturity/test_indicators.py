@@ -109,6 +109,16 @@ def test_an_empty_text_is_absent_and_a_very_long_one_is_a_text():
     assert counted(TRAINED, {"stage": "train", "params": {"seed": "7" * 5000}}) == (1, 1)
 
 
+@pytest.mark.parametrize("hostile", ["[" * 5000, "1e999999999", "0001-01-01T00:00:00+23:59", "{" * 9, "\0"])
+def test_no_tag_however_hostile_stops_measuring(hostile):
+    for text in (
+        "{population: ALL, share: {tag: dlemm.x, names: registered_model}}",
+        "{population: ALL, share: {value: {declared: dlemm.x}, ge: 1}}",
+        "{population: ALL, share: {value: {time: dlemm.x}, ge: 99999}}",
+    ):
+        assert counted(indicator(text), {"tags": {"x": hostile}}) == (0, 1)
+
+
 def test_metrics_are_compared_exactly():
     least = indicator("{population: TRAIN, share: {metric: acc, ge: '0.3'}}")
     assert counted(least, {"stage": "train", "metrics": {"acc": 0.3}}) == (1, 1)
@@ -369,6 +379,7 @@ def test_the_named_conditions_and_functions_are_exactly_those_of_the_vocabulary(
         ("", None),
         ("9" * 15, None),
         ("yesterday", None),
+        ("0001-01-01T00:00:00+23:59", -62_135_683_140_000),
         (None, None),
     ],
 )

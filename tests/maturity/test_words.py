@@ -126,9 +126,9 @@ def test_what_was_left_out_and_what_decided_is_told():
     )
     told = sentence(finding, SEEDS, "en")
     assert "Of 53 asked about, 3 could not be judged and are left out." in told
-    assert "known only from readings that saw the alias, to within 7 days." in told
+    assert "known only from the reading that first saw the alias: 2 (interval at most 7 d wide)." in told
     least = replace(finding, numerator=None, failing=("s:r9",), details={"decided_by": "s:r1"})
-    assert sentence(least, SEEDS, "en").endswith("The value is that of s:r1. 1 more have no value and are left out.")
+    assert sentence(least, LAG, "en").endswith("The value is that of s:r1. Without a value and left out: 1.")
 
 
 MODEL = small_model({})

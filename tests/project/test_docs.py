@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 import yaml
 from django.core.management import get_commands, load_command_class
+from django.test import Client
+from django.urls import reverse
+from django.utils.html import escape
 
 from assessments.settings import SETTINGS
 from assessments.web.help_pages import PAGES
@@ -284,3 +287,15 @@ def table_rows(text: str) -> list[list[str]]:
     return [
         [cell.strip() for cell in line.strip().strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"
     ]
+
+
+@both
+@every_page
+def test_a_page_is_served_in_both_languages_with_links_that_resolve(name: str, language: str, client: Client) -> None:
+    answer = client.get(
+        reverse("help-page", args=[name]), headers={"accept-language": {"en": "en", "zh": "zh-CN"}[language]}
+    )
+    content = answer.content.decode()
+    assert answer.status_code == 200
+    assert escape(page(name, language).partition("\n")[0].removeprefix("# ")) in content
+    assert re.findall(r'href="[^"]+\.md"', content) == []

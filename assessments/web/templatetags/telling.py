@@ -8,6 +8,7 @@ from django import template
 from django.utils.translation import get_language, gettext
 
 from assessments.evidence.telling import stream_name, stream_sentence
+from assessments.reports.labels import label
 from maturity.schema import Text
 from maturity.scorecard import rounded
 
@@ -46,6 +47,12 @@ def outcome_name(outcome: str) -> str:
         "could_not_look": gettext("could not look"),
     }
     return names.get(outcome, "")
+
+
+@register.filter
+def kind_name(kind: str) -> str:
+    """A kind of evidence in the language of the page."""
+    return label(kind, get_language() or "en")
 
 
 @register.filter

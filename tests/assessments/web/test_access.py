@@ -6,6 +6,7 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
+from assessments.jobs.models import Job
 from tests.assessments.conftest import World
 
 OPEN = {"sign-in", "help", "help-page", "health"}
@@ -15,10 +16,11 @@ MEMBERS = {
     "capability": {"capability": "DG1"},
     "sources": {},
     "report": {},
+    "job": {"number": 1},
     "report-file": {"language": "en", "kind": "json"},
     "api-scorecard": {},
 }
-POST_ONLY = {"sign-out", "set_language"}
+POST_ONLY = {"sign-out", "set_language", "job-start", "job-cancel"}
 
 
 def names(patterns: list[URLPattern | URLResolver]) -> set[str]:
@@ -59,6 +61,20 @@ def test_a_member_sees_the_pages(client: Client, world: World, name: str, person
     response = client.get(reverse(name, kwargs={"key": world.acme.key}))
     assert response.status_code == 200
     assert "Acme" in response.content.decode() or name != "overview"
+
+
+@pytest.mark.parametrize(("name", "more"), [("job-start", {}), ("job-cancel", {"number": 1})])
+def test_a_foreign_organisation_cannot_be_changed(
+    client: Client, world: World, name: str, more: dict[str, int]
+) -> None:
+    client.force_login(world.charlie)
+    assert client.post(reverse(name, kwargs={"key": world.acme.key, **more})).status_code == 404
+
+
+def test_a_job_is_found_only_under_its_own_organisation(client: Client, world: World) -> None:
+    job = Job.objects.create(organisation=world.acme, kind="refresh")
+    client.force_login(world.charlie)
+    assert client.get(reverse("job", kwargs={"key": "globex", "number": job.pk})).status_code == 404
 
 
 def test_a_list_shows_only_the_own_organisations(client: Client, world: World) -> None:

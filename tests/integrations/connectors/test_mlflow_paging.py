@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from integrations.connectors.base import Refused
+from integrations.connectors.base import Reason, Refused
 from integrations.connectors.mlflow_api import Api, tokens
 
 CONDITION = re.compile(r"attributes\.start_time (>=|<|=) (-?\d+)")
@@ -99,6 +99,17 @@ def test_many_runs_of_one_moment_are_read_by_tokens() -> None:
     shelf = Shelf([5] * 25 + [6])
     assert sorted(read(shelf, 4)) == sorted(shelf.runs)
     assert any("= 5" in question["filter"] and question.get("page_token") for question in shelf.questions)
+
+
+def test_a_page_halved_in_the_middle_of_a_moment_repeats_nothing() -> None:
+    class Heavy(Shelf):
+        def post_json(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+            if self.questions and body["max_results"] > 2:
+                raise Refused(Reason.TOO_LARGE)
+            return super().post_json(path, body)
+
+    shelf = Heavy([4, 5, 5, 5, 5, 5, 6])
+    assert read(shelf, 4) == sorted(shelf.runs)
 
 
 def test_few_runs_cost_one_question() -> None:

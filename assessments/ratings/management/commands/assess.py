@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
+from assessments.evidence.store import EvidenceDamaged
 from assessments.organisations.models import Organisation
 from assessments.ratings.assess import NothingToAssess, assess
 from assessments.ratings.results import Result
@@ -32,7 +33,7 @@ class Command(BaseCommand):
             raise CommandError(f"There is no organisation with the key {options['organisation']!r}.")
         try:
             result = Result(assess(organisation, as_of=_time(options["as_of"])))
-        except NothingToAssess as error:
+        except (NothingToAssess, EvidenceDamaged) as error:
             raise CommandError(str(error)) from error
         for line in level_lines(result.model, result.summary, options["language"]):
             self.stdout.write(line)

@@ -14,6 +14,8 @@ from assessments.reports.render import report_of
 
 
 class Command(BaseCommand):
+    """Draws the report of the newest result."""
+
     help = "Write the report of an organisation's newest result as PDF or JSON, in English or Chinese."
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -22,16 +24,17 @@ class Command(BaseCommand):
         parser.add_argument("--language", choices=("en", "zh"), default="en", help="language of the report")
         parser.add_argument("--output", type=Path, required=True, help="file to write")
 
-    def handle(self, *, organisation: str, format: str, language: str, output: Path, **options: Any) -> None:
-        found = Organisation.objects.filter(key=organisation).first()
-        if found is None:
-            raise CommandError(f"there is no organisation {organisation!r}")
-        result = latest(found)
+    def handle(self, *args: Any, **options: Any) -> None:
+        key, language, output = options["organisation"], options["language"], options["output"]
+        organisation = Organisation.objects.filter(key=key).first()
+        if organisation is None:
+            raise CommandError(f"there is no organisation {key!r}")
+        result = latest(organisation)
         if result is None:
-            raise CommandError(f"{organisation} has no result yet; run: manage.py assess {organisation}")
+            raise CommandError(f"{key} has no result yet; run: manage.py assess {key}")
         document = report_of(result, language)
         try:
-            content = document.to_bytes() if format == "json" else pdf.render(document)
+            content = document.to_bytes() if options["format"] == "json" else pdf.render(document)
             output.write_bytes(content)
         except (pdf.ReportError, OSError) as error:
             raise CommandError(str(error)) from error

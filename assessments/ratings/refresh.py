@@ -1,0 +1,26 @@
+"""refresh: collect from every source of an organisation and assess it, as one job."""
+
+from __future__ import annotations
+
+from django.utils import timezone
+
+from assessments.evidence.collect import AlreadyCollecting, collect
+from assessments.evidence.telling import collection_lines
+from assessments.jobs.models import Job
+from assessments.jobs.work import Report, note
+from assessments.ratings.assess import assess
+
+
+def refresh(job: Job, report: Report) -> None:
+    """The work of the job ``refresh``. A source that cannot be read is told in the log and does not end the job."""
+    for source in job.organisation.sources.all():
+        report(0, None, source.key)
+        try:
+            collection = collect(source, progress=lambda done, total, what: report(done, total, what))
+        except AlreadyCollecting as error:
+            note(job, str(error))
+            continue
+        for line in collection_lines(collection):
+            note(job, line)
+    report(0, None, "assess")
+    assess(job.organisation, as_of=timezone.now())
