@@ -91,11 +91,12 @@ def _overview(projects: int, runs: int) -> None:
     client.force_login(user)
     with CaptureQueriesContext(connection) as captured:
         client.get(f"/organisations/{key}/")
+        statements = len(captured)
     page = _median(client, f"/organisations/{key}/")
     client.logout()
     peer = _median(client, "/sign-in/")
     print(
-        f"{projects} project(s), {runs} runs: assess {took:.2f} s; overview {1000 * page:.0f} ms, {len(captured)} SQL "
+        f"{projects} project(s), {runs} runs: assess {took:.2f} s; overview {1000 * page:.0f} ms, {statements} SQL "
         f"statements; sign-in page {1000 * peer:.0f} ms; ratio {page / peer:.1f}"
     )
 

@@ -29,6 +29,10 @@ FINDING = _texts(
     count=("{name}: {value}, among {n} {what} looked at", "{name}：{value}（共查看 {n} 个{what}）"),
     number=("{name}: {value}, from {n} {what}", "{name}：{value}（来自 {n} 个{what}）"),
     needed=("; needed {op} {target}: {outcome}", "；要求 {op} {target}：{outcome}"),
+    too_few=(
+        "; needed {op} {target}, but too few to judge (at least {n_min})",
+        "；要求 {op} {target}，但数量过少，无法判断（至少 {n_min}）",
+    ),
     interval=("95 % interval {low}–{high} %", "95% 区间 {low}%–{high}%"),
     borderline=(
         ": borderline, because the target lies inside",

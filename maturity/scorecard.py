@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
 from types import MappingProxyType
@@ -411,6 +411,6 @@ def _leaves(result: PracticeResult | None) -> dict[tuple[str, str | None], LeafR
 
 
 def rounded(value: Fraction, decimals: int = 4) -> str:
-    """A fraction for display, half up: ``rounded(Fraction(2, 3)) == "0.6667"``."""
-    scaled = Decimal(value.numerator * 10**decimals * 2 + value.denominator) // Decimal(value.denominator * 2)
-    return str((scaled / Decimal(10**decimals)).quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_HALF_UP))
+    """A fraction for display, half away from zero: ``rounded(Fraction(2, 3)) == "0.6667"``."""
+    scaled = (2 * abs(value.numerator) * 10**decimals + value.denominator) // (2 * value.denominator)
+    return str((Decimal(-scaled if value < 0 and scaled else scaled)).scaleb(-decimals))

@@ -47,8 +47,9 @@ def sentence(
     language = _language(language)
     if finding.value is None:
         return _glued([_absence(finding, indicator, language)], language)
-    parts = [_value(finding, indicator, language) + _needed(finding, language, op, target)]
-    parts += _interval(finding, language, op, target)
+    parts = [_value(finding, indicator, language) + _needed(finding, indicator, language, op, target)]
+    enough = finding.n >= indicator.n_min
+    parts += _interval(finding, language, op, target if enough else None)
     parts += _notes(finding, indicator.type, language)
     return _glued(parts, language)
 
@@ -116,10 +117,12 @@ def _noun(finding: Finding, indicator: Indicator, n: int) -> Text:
     return one if n == 1 else many
 
 
-def _needed(finding: Finding, language: str, op: str | None, target: Fraction | None) -> str:
+def _needed(finding: Finding, indicator: Indicator, language: str, op: str | None, target: Fraction | None) -> str:
     if op is None or target is None:
         return ""
     shown = percent(target, language) if _is_share(finding) else number(target)
+    if finding.n < indicator.n_min:
+        return FINDING["too_few"].in_(language).format(op=_SIGNS[op], target=shown, n_min=indicator.n_min)
     outcome = OUTCOMES[finding.judge(op, target)].in_(language)
     return FINDING["needed"].in_(language).format(op=_SIGNS[op], target=shown, outcome=outcome)
 

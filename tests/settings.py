@@ -11,4 +11,5 @@ atexit.register(shutil.rmtree, _folder, ignore_errors=True)
 
 from assessments.settings import *  # noqa: E402, F403
 
+JOBS_IN_CHILD = False  # the test database lives in this process
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -46,7 +46,7 @@ def reason_sentence(reason: str) -> str:
     sentence, detail = _(match["sentence"]), match["detail"]
     if not detail:
         return sentence
-    return _("%(sentence)s (%(detail)s)") % {"sentence": sentence, "detail": stream_name(detail)}
+    return _("%(sentence)s (%(detail)s).") % {"sentence": sentence.rstrip(".。"), "detail": stream_name(detail)}
 
 
 def reason_in(reason: str, language: str) -> str:

@@ -20,10 +20,13 @@ class JobQuerySet(models.QuerySet["Job"]):
         """Jobs that wait or run."""
         return self.filter(state__in=[Job.State.QUEUED, Job.State.RUNNING])
 
+    def silent(self) -> JobQuerySet:
+        """Running jobs whose worker has not been heard of for too long."""
+        return self.filter(state=Job.State.RUNNING, heartbeat_at__lt=timezone.now() - SILENT)
+
     def orphaned(self) -> JobQuerySet:
-        """Jobs that wait, and running ones whose worker has been silent for too long."""
-        silent = models.Q(state=Job.State.RUNNING, heartbeat_at__lt=timezone.now() - SILENT)
-        return self.filter(models.Q(state=Job.State.QUEUED) | silent)
+        """Jobs that nobody works on: those that wait, and the silent ones."""
+        return self.filter(state=Job.State.QUEUED) | self.silent()
 
 
 class Job(models.Model):

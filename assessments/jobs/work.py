@@ -34,9 +34,12 @@ class Cancelled(BaseException):
 
 
 def request(organisation: Organisation, kind: str, *, by: AbstractBaseUser | None) -> Job:
-    """The open job of this kind, or a new one that is queued."""
+    """The open job of this kind, or a new one that is queued. One that lost its worker counts as failed."""
     from assessments.jobs.tasks import run_job
 
+    Job.objects.filter(organisation=organisation, kind=kind).silent().update(
+        state=Job.State.FAILED, finished_at=timezone.now()
+    )
     try:
         with transaction.atomic():
             job = Job.objects.create(organisation=organisation, kind=kind, requested_by_id=by.pk if by else None)

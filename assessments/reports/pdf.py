@@ -45,7 +45,7 @@ def _typeset(folder: Path, day: date, seconds: float) -> None:
     command = [sys.executable, "-I", str(program), str(folder), str(FONTS), str(created)]
     try:
         # An empty environment: the program needs no setting, and secrets of this process are none of its business.
-        done = subprocess.run(command, env={}, cwd=folder, capture_output=True, timeout=seconds, check=False)  # noqa: S603
+        done = subprocess.run(command, env={}, cwd=folder, capture_output=True, timeout=seconds, check=False)  # noqa: S603 - own program
     except subprocess.TimeoutExpired as error:
         raise ReportError(f"typesetting took longer than {seconds:g} seconds") from error
     if done.returncode:

@@ -51,11 +51,9 @@ def serve(listener: socket.socket, *, threads: int = 8) -> None:
     """Serve until interrupted."""
     import waitress
 
-    from assessments.celery import embedded_worker
-    from assessments.jobs.work import requeue_orphans
+    from assessments.jobs.embedded import embedded_worker
     from assessments.wsgi import application
 
     handler: WSGIHandler = application
     with embedded_worker():
-        requeue_orphans()
         waitress.serve(handler, sockets=[listener], threads=threads, ident=None, clear_untrusted_proxy_headers=False)

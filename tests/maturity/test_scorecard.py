@@ -133,3 +133,8 @@ def test_a_difference_tells_projects_apart_and_knows_what_was_added_or_waived() 
 def test_a_float_has_no_canonical_form() -> None:
     with pytest.raises(TypeError, match="float"):
         replace(_card(), findings=(Finding("X", None, None, 0.5),)).to_json()  # type: ignore[arg-type]  # on purpose
+
+
+@pytest.mark.parametrize(("value", "shown"), [("-1/50", "-0.0200"), ("-1/3", "-0.3333"), ("-1/1000000", "0.0000")])
+def test_a_negative_number_is_rounded_like_a_positive_one(value: str, shown: str) -> None:
+    assert rounded(Fraction(value)) == shown

@@ -257,3 +257,15 @@ def test_a_number_is_shown_as(value, expected):
 def test_a_percentage_is_rounded_half_up():
     assert percent(Fraction(1, 800), "en") == "0.1 %"
     assert percent(Fraction(3, 2000), "zh") == "0.2%"
+
+
+@pytest.mark.parametrize(
+    ("language", "told"), [("en", "too few to judge (at least 3)"), ("zh", "数量过少，无法判断（至少 3）")]
+)
+def test_too_few_observations_are_never_called_met(language: str, told: str) -> None:
+    indicator = load_model().indicators["EXP-04"]
+    finding = Finding("EXP-04", None, None, Fraction(1), 1, 1, 1)
+    text = sentence(finding, indicator, language, op=">=", target=Fraction(9, 10))
+    assert told in text
+    assert "borderline" not in text
+    assert "临界" not in text

@@ -211,6 +211,15 @@ def test_every_family_of_indicators_and_the_size_of_the_model_are_told(language:
 
 
 @both
+def test_every_indicator_that_is_not_measured_is_told_with_its_reason(language: str) -> None:
+    reasons = {key: indicator.reason for key, indicator in load_model().indicators.items() if indicator.reason}
+    rows = {cells[0].strip("`"): cells[1] for cells in table_rows(page("evidence", language)) if len(cells) == 2}
+    assert {key: rows.get(key) for key in reasons} == {key: text.in_(language) for key, text in reasons.items()}
+    measured = load_model().indicators.keys() - reasons.keys()
+    assert measured & rows.keys() == set()
+
+
+@both
 def test_every_name_that_an_indicator_looks_at_is_documented(language: str) -> None:
     looked_at = {
         name for path in BUNDLED.glob("indicators/*.yaml") for name in _names(_measures(path.read_text("utf-8")))

@@ -103,6 +103,14 @@ def test_what_a_dead_process_left_behind_is_queued_again(world: World, queue: No
     assert (silent.state, fresh.state) == (Job.State.QUEUED, Job.State.RUNNING)
 
 
+def test_a_job_that_lost_its_worker_does_not_block_the_button(world: World, queue: None) -> None:
+    long_ago = timezone.now() - timedelta(hours=1)
+    lost = Job.objects.create(organisation=world.acme, kind="refresh", state=Job.State.RUNNING, heartbeat_at=long_ago)
+    assert work.request(world.acme, "refresh", by=world.alice) != lost
+    lost.refresh_from_db()
+    assert lost.state == Job.State.FAILED
+
+
 def test_a_viewer_may_watch_but_not_start(client: Client, world: World, queue: None) -> None:
     client.force_login(world.bob)
     assert client.post(reverse("job-start", args=["acme"])).status_code == 403

@@ -15,10 +15,13 @@ from assessments.reports.document import SHOWN_BLOCKERS, SHOWN_OVER_CLAIMS, Repo
 from assessments.reports.labels import labels, method_note
 from assessments.reports.parts import CheckItem
 from maturity.answers import Answers, Waiver
-from maturity.gaps import gaps
+from maturity.facts import TABLES
+from maturity.gaps import GapKind, gaps
+from maturity.phrases import UNITS
 from maturity.schema import load_model
 from maturity.scorecard import Outcome
 from maturity.scoring import score
+from maturity.vocabulary import Unit
 from tests.assessments.reports import samples
 
 
@@ -256,3 +259,10 @@ def test_a_finding_without_ids_names_every_source_that_was_read() -> None:
     cited = [one.sources for one in found if one.passing.count + one.failing.count]
     assert set(empty) == {("lab", "other")}
     assert set(cited) == {("lab",)}
+
+
+def test_everything_the_engine_can_name_has_a_word_in_the_report() -> None:
+    units = {f"unit_{unit.replace(' ', '_')}" for unit in (*Unit, *UNITS)}
+    streams = {f"stream_{table.stream}" for table in TABLES.values()}
+    kinds = {*load_model().kinds, "claim", "nothing_kind", "waiver"}
+    assert units | streams | kinds | set(GapKind) | set(Outcome) <= set(labels("zh"))
