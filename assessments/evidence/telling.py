@@ -24,8 +24,10 @@ def stream_name(stream: str) -> str:
         "registry": _("model registry"),
         "logged_models": _("logged models"),
         "artifacts": _("artifact lists"),
+        "registered_models": _("registered models"),
+        "model_versions": _("model versions"),
     }
-    return names.get(stream, stream)
+    return names.get(stream.replace(" ", "_"), stream)
 
 
 def stream_sentence(stream: StreamReading) -> str:

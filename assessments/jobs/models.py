@@ -51,6 +51,7 @@ class Job(models.Model):
     total = models.PositiveIntegerField(_("total"), null=True)
     doing = models.CharField(_("doing"), max_length=200, blank=True)
     log = models.TextField(_("log"), blank=True)
+    language = models.CharField(max_length=20, default="en")
     cancel_requested = models.BooleanField(default=False)
 
     objects = JobQuerySet.as_manager()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+from django.utils.translation import get_language, override
 
 from assessments.jobs.models import Job
 from assessments.organisations.models import Organisation
@@ -42,7 +43,12 @@ def request(organisation: Organisation, kind: str, *, by: AbstractBaseUser | Non
     )
     try:
         with transaction.atomic():
-            job = Job.objects.create(organisation=organisation, kind=kind, requested_by_id=by.pk if by else None)
+            job = Job.objects.create(
+                organisation=organisation,
+                kind=kind,
+                requested_by_id=by.pk if by else None,
+                language=get_language() or "en",
+            )
     except IntegrityError:
         return Job.objects.open().get(organisation=organisation, kind=kind)
     run_job.delay_on_commit(job.pk)
@@ -69,7 +75,8 @@ def run(number: int) -> None:
         return
     job = Job.objects.select_related("organisation").get(pk=number)
     try:
-        _function(job.kind)(job, _reporter(job))
+        with override(job.language):
+            _function(job.kind)(job, _reporter(job))
         state, last = Job.State.DONE, ""
     except Cancelled:
         state, last = Job.State.CANCELLED, ""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from assessments.evidence.collect import AlreadyCollecting, collect
-from assessments.evidence.telling import collection_lines
+from assessments.evidence.telling import collection_lines, stream_name
 from assessments.jobs.models import Job
 from assessments.jobs.work import Report, note
 from assessments.ratings.assess import assess
@@ -16,11 +17,11 @@ def refresh(job: Job, report: Report) -> None:
     for source in job.organisation.sources.all():
         report(0, None, source.key)
         try:
-            collection = collect(source, progress=lambda done, total, what: report(done, total, what))
+            collection = collect(source, progress=lambda done, total, what: report(done, total, stream_name(what)))
         except AlreadyCollecting as error:
             note(job, str(error))
             continue
         for line in collection_lines(collection):
             note(job, line)
-    report(0, None, "assess")
+    report(0, None, gettext("assessing"))
     assess(job.organisation, as_of=timezone.now())

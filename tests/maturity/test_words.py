@@ -13,7 +13,7 @@ from maturity.examples import AS_OF, facts_of
 from maturity.facts import TABLES
 from maturity.indicators import measure
 from maturity.reader import read_yaml
-from maturity.schema import Indicator, Text
+from maturity.schema import Indicator, Text, load_model
 from maturity.scorecard import RULES, Finding, Outcome
 from maturity.vocabulary import parse_measure
 from maturity.words import number, percent, rule_sentence, sentence, wilson
@@ -26,7 +26,7 @@ SEEDS = Indicator(
     "T-01", "share", "negative", 5, Text("Runs with a seed", "记录种子的占比"), Text("d", "定义"), SHARE, None, ()
 )
 LIVE = replace(SEEDS, type="count", name=Text("Versions live", "在线版本数"), measure=COUNT)
-LAG = replace(SEEDS, type="bound_le", name=Text("Feedback lag (days)", "反馈滞后（天）"), measure=MEDIAN)
+LAG = replace(SEEDS, type="bound_le", n_min=1, name=Text("Feedback lag (days)", "反馈滞后（天）"), measure=MEDIAN)
 NINETY = Fraction(9, 10)
 
 

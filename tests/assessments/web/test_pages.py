@@ -9,6 +9,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from assessments.evidence import store
 from assessments.evidence.collect import collect
 from assessments.ratings.assess import assess
 from tests.assessments.conftest import Scripted, World
@@ -94,3 +95,12 @@ def test_a_report_in_a_language_that_does_not_exist_is_not_found(page: Callable[
 
 def test_before_the_first_assessment_the_page_says_how_to_get_one(signed_in: Client) -> None:
     assert "manage.py assess acme" in signed_in.get(reverse("overview", args=["acme"])).content.decode()
+
+
+def test_an_altered_pack_is_refused_with_a_clear_sentence(page: Callable[..., Any], world: World) -> None:
+    assessment = world.acme.assessments.get()
+    path = store.path_of(world.acme.pk, assessment.pack_sha256, "dlemm")
+    path.write_bytes(path.read_bytes()[:-1])
+    answer = page("report-file", language="en", kind="dlemm")
+    assert answer.status_code == 500
+    assert "was altered after it was stored" in answer.content.decode()

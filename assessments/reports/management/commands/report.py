@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from assessments.evidence.store import EvidenceDamaged
 from assessments.organisations.models import Organisation
 from assessments.ratings.results import latest
 from assessments.reports import pdf
@@ -36,6 +37,6 @@ class Command(BaseCommand):
         try:
             content = document.to_bytes() if options["format"] == "json" else pdf.render(document)
             output.write_bytes(content)
-        except (pdf.ReportError, OSError) as error:
+        except (pdf.ReportError, EvidenceDamaged, OSError) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"written {output} ({len(content):,} bytes)")
