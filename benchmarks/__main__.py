@@ -10,7 +10,7 @@ import os
 import platform
 import sys
 
-NAMES = ("scoring", "measuring", "pages", "collecting")
+NAMES = ("scoring", "measuring", "pages", "collecting", "demo")
 
 
 def machine() -> str:

@@ -89,11 +89,11 @@ def test_the_language_is_switched_on_the_spot(page: Page) -> None:
 
 def test_light_and_dark_are_remembered(page: Page) -> None:
     sign_in(page)
-    before = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    before = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
     page.get_by_role("button", name="Light / dark").click()
-    after = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    after = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
     page.reload()
-    assert before != after == page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert before != after == page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
 
 
 @pytest.mark.parametrize("name", ["overview", "capabilities/MD1/", "sources/", "report/"])
