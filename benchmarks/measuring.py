@@ -20,7 +20,8 @@ from typing import Any
 
 import pandas as pd
 
-from maturity.facts import TABLES, Facts, Part, Reading, Statement, StreamReading, assemble
+from maturity.assembly import assemble
+from maturity.facts import TABLES, Facts, Part, Reading, Statement, StreamReading
 from maturity.indicators import measure_all
 from maturity.keyed import DAY
 from maturity.schema import Model, load_model

@@ -32,7 +32,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from maturity.facts import PROJECT_TAG, TABLES, Facts, Part, Reading, Statement, StreamReading, assemble
+from maturity.assembly import assemble
+from maturity.facts import PROJECT_TAG, TABLES, Facts, Part, Reading, Statement, StreamReading
 from maturity.keyed import DAY
 
 AS_OF = 1_767_225_600_000

@@ -30,7 +30,8 @@ import pandas as pd
 
 from maturity import canonical
 from maturity.answers import Answers
-from maturity.facts import TABLES, Facts, Part, Statement, assemble
+from maturity.assembly import assemble
+from maturity.facts import TABLES, Facts, Part, Statement
 from maturity.indicators import measure_all
 from maturity.reader import ModelError
 from maturity.schema import Model, parse_model

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from assessments.evidence import store
 from assessments.evidence.models import AliasSighting, Collection
 from assessments.organisations.models import Organisation
-from maturity.facts import TABLES, Facts, Part, Statement, assemble
+from maturity.assembly import assemble
+from maturity.facts import TABLES, Facts, Part, Statement
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,7 @@ scorecard. Nothing is decided here: the engine in ``maturity`` decides, this kee
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from django.db import transaction
@@ -17,24 +17,14 @@ from assessments.evidence.facts import collections_in_force, part_of, project_ta
 from assessments.evidence.models import Collection
 from assessments.organisations.models import Organisation
 from assessments.ratings.models import AnswerSet, Assessment, CapabilityResult
+from assessments.ratings.results import shorten
 from maturity import canonical, pack
 from maturity.answers import Answers
 from maturity.gaps import Gap, gaps
 from maturity.schema import load_model
-from maturity.scorecard import CapabilityLevel, Finding, Scorecard
+from maturity.scorecard import CapabilityLevel, Scorecard
 
 GAP_IDS = 3
-SHOWN_IDS = 50
-"""So many passing and failing ids of a finding stand on a page; the result and the pack hold all of them."""
-
-
-@dataclass(frozen=True, slots=True)
-class ShownFinding:
-    """A finding with its first ids, and how many ids there are in all."""
-
-    finding: Finding
-    passing: int
-    failing: int
 
 
 class NothingToAssess(Exception):
@@ -131,9 +121,3 @@ def _detail(capability: CapabilityLevel, scorecard: Scorecard, experiments: Mapp
         "findings": [canonical.encode(short) for short in shown],
         "experiments": {fact: experiments[fact] for fact in sorted(ids & experiments.keys())},
     }
-
-
-def shorten(finding: Finding) -> ShownFinding:
-    """The finding with its first ids and the number of all."""
-    short = replace(finding, passing=finding.passing[:SHOWN_IDS], failing=finding.failing[:SHOWN_IDS])
-    return ShownFinding(short, len(finding.passing), len(finding.failing))

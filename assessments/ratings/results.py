@@ -7,18 +7,35 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from assessments.evidence import store
 from assessments.evidence.links import FactLink, fact_link
 from assessments.organisations.models import Organisation
-from assessments.ratings.assess import ShownFinding
 from assessments.ratings.models import Assessment
 from maturity import canonical
 from maturity.gaps import Gap
 from maturity.schema import Model, load_model, parse_model
-from maturity.scorecard import CapabilityLevel, Scorecard
+from maturity.scorecard import CapabilityLevel, Finding, Scorecard
+
+SHOWN_IDS = 50
+"""So many passing and failing ids of a finding stand on a page; the result and the pack hold all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownFinding:
+    """A finding with its first ids, and how many ids there are in all."""
+
+    finding: Finding
+    passing: int
+    failing: int
+
+
+def shorten(finding: Finding) -> ShownFinding:
+    """The finding with its first ids and the number of all."""
+    short = replace(finding, passing=finding.passing[:SHOWN_IDS], failing=finding.failing[:SHOWN_IDS])
+    return ShownFinding(short, len(finding.passing), len(finding.failing))
 
 
 @dataclass(frozen=True, slots=True)

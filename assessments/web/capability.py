@@ -11,9 +11,8 @@ from django.utils.translation import get_language
 
 from assessments.evidence.links import FactLink
 from assessments.evidence.telling import with_reason_in
-from assessments.ratings.assess import ShownFinding
 from assessments.ratings.models import CapabilityResult
-from assessments.ratings.results import CapabilityView, Result, latest
+from assessments.ratings.results import CapabilityView, Result, ShownFinding, latest
 from assessments.web.access import organisation_of
 from maturity.schema import Check, Indicator, Model, Practice
 from maturity.scorecard import LeafRating, Outcome, PracticeRating, PracticeResult, Rule

@@ -9,8 +9,9 @@ from types import MappingProxyType
 import pytest
 
 from maturity import conditions, functions, measures
+from maturity.assembly import assemble
 from maturity.examples import AS_OF, SOURCE, facts_of
-from maturity.facts import TABLES, Facts, Part, Reading, Statement, StreamReading, assemble
+from maturity.facts import TABLES, Facts, Part, Reading, Statement, StreamReading
 from maturity.functions import median, spearman
 from maturity.indicators import measure, measure_all
 from maturity.keyed import DAY, compiled, number_of, time_of

@@ -1,0 +1,102 @@
+"""assembly: the facts of several sources put together for one assessment.
+
+Takes the parts that collections brought and the projects of the organisation; gives ``Facts``, ids written
+``source:id``, runs and versions with their project, and reference runs left out unless they are wanted.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+from collections.abc import Iterable
+from types import MappingProxyType
+
+import pandas as pd
+
+from maturity.facts import ORIGIN_TAG, PROJECT_TAG, TABLES, Facts, Part, Table
+
+
+def assemble(parts: Iterable[Part], projects: pd.DataFrame, *, include_reference: bool = False) -> Facts:
+    """Put the facts of several sources together, ids written ``source:id``, runs and versions given their project.
+
+    Runs of the bundled reference pipeline (tag ``dlemm.origin=reference``) and what hangs on them are left out
+    unless ``include_reference``: they show how the product works and never count for a real organisation.
+    """
+    parts = sorted(parts, key=lambda part: part.source)
+    if len({part.source for part in parts}) != len(parts):
+        raise ValueError("a source may appear only once")
+    tables = {}
+    for table in TABLES.values():
+        frames = [_prefixed(table, part) for part in parts if table.name in part.tables]
+        frames = [frame for frame in frames if len(frame)]
+        tables[table.name] = pd.concat(frames, ignore_index=True) if frames else table.empty()
+    tables["projects"] = projects if len(projects) else TABLES["projects"].empty()
+    if not include_reference:
+        tables = _without_reference(tables)
+    return Facts(MappingProxyType(_with_projects(tables)), {part.source: part.statement for part in parts})
+
+
+def _prefixed(table: Table, part: Part) -> pd.DataFrame:
+    frame = part.tables[table.name].copy()
+    for column in table.columns:
+        if column.kind == "id":
+            frame[column.name] = (part.source + ":" + frame[column.name].astype("object")).where(
+                frame[column.name].notna() & (frame[column.name] != ""), None
+            )
+    return frame
+
+
+def _without_reference(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    tags = tables["run_tags"]
+    runs = set(tags.loc[(tags["key"] == ORIGIN_TAG) & (tags["value"] == "reference"), "run"])
+    if not runs:
+        return tables
+    version_tags = tables["version_tags"]
+    versions = tables["model_versions"]
+    tagged = version_tags.loc[(version_tags["key"] == ORIGIN_TAG) & (version_tags["value"] == "reference"), "version"]
+    dropped_versions = set(tagged) | set(versions.loc[versions["run"].isin(runs), "version"])
+    models = tables["logged_models"]
+    owners = runs | set(models.loc[models["run"].isin(runs), "model"])
+    drop = {"run": runs, "version": dropped_versions, "owner": owners}
+    return {
+        name: frame[
+            ~pd.concat([frame[c].isin(ids) for c, ids in drop.items() if c in frame], axis=1).any(axis=1)
+        ].reset_index(drop=True)
+        if any(column in frame for column in drop)
+        else frame
+        for name, frame in tables.items()
+    }
+
+
+def _with_projects(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Give runs and versions a ``project``: the tag when it names a known project, else the first matching pattern."""
+    projects = tables["projects"].sort_values("project")
+    known = set(projects["project"])
+    names = dict(zip(tables["experiments"]["experiment"], tables["experiments"]["name"], strict=True))
+    by_experiment = {key: _matching(projects, "experiments", name) for key, name in names.items()}
+    runs = tables["runs"].copy()
+    runs["project"] = _tagged(tables["run_tags"], "run", known, runs["run"]).fillna(
+        runs["experiment"].map(by_experiment).astype("object")
+    )
+    versions = tables["model_versions"].copy()
+    bare = versions["name"].astype("object").str.partition(":")[2] if len(versions) else versions["name"]
+    by_run = dict(zip(runs["run"], runs["project"], strict=True))
+    versions["project"] = (
+        _tagged(tables["version_tags"], "version", known, versions["version"])
+        .fillna(_tagged(tables["registered_model_tags"], "name", known, versions["name"]))
+        .fillna(bare.map(lambda name: _matching(projects, "models", name)).astype("object"))
+        .fillna(versions["run"].map(by_run).astype("object"))
+    )
+    return {**tables, "runs": runs, "model_versions": versions}
+
+
+def _tagged(tags: pd.DataFrame, owner: str, known: set[str], ids: pd.Series) -> pd.Series:
+    rows = tags[(tags["key"] == PROJECT_TAG) & tags["value"].isin(known)]
+    return ids.map(dict(zip(rows[owner], rows["value"], strict=True))).astype("object")
+
+
+def _matching(projects: pd.DataFrame, column: str, name: str) -> str | None:
+    for key, patterns in zip(projects["project"], projects[column], strict=True):
+        if any(fnmatch.fnmatchcase(name or "", pattern) for pattern in json.loads(patterns or "[]")):
+            return str(key)
+    return None
