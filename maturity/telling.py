@@ -10,10 +10,13 @@ from fractions import Fraction
 
 from maturity.gaps import Gap, GapKind
 from maturity.schema import Model
-from maturity.scorecard import VIEWS, DimensionLevel, Finding, PerView, PracticeRating, Scorecard, rounded
+from maturity.scorecard import VIEWS, DimensionLevel, Finding, PerView, PracticeRating, Rule, Scorecard, rounded
 from maturity.words import rule_sentence, sentence
 
 Findings = Mapping[tuple[str, str | None], Finding]
+
+_SELF_EVIDENT = frozenset({"one_rating", "met", "below_target", "bound_missed"})
+"""Rules that say no more than the numbers and the sentence of the finding."""
 
 _VIEW_NAMES = {
     "en": {"claimed": "claimed", "evidenced": "evidenced", "lower": "verified", "rated": "rated", "upper": "possible"},
@@ -88,6 +91,12 @@ def _levels(level: PerView[int] | None, language: str) -> str:
         return _NOT_RATED[language]
     names = _VIEW_NAMES[language]
     return f"{level.rated} ({names['evidenced']} {level.evidenced}, {names['claimed']} {level.claimed})"
+
+
+def deciding_rule(rule: Rule, language: str) -> str:
+    """The rule that decided, in words; empty where it says no more than the numbers beside it."""
+    alone = rule.key == "mean_of_parts" and rule.details.get("parts") == "1"
+    return "" if alone or rule.key in _SELF_EVIDENT else rule_sentence(rule.key, rule.details, language)
 
 
 def first_steps(gaps: Iterable[Gap], count: int) -> list[Gap]:

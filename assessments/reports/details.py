@@ -38,6 +38,7 @@ from maturity.scorecard import (
     Rule,
     Scorecard,
 )
+from maturity.telling import deciding_rule
 from maturity.words import rule_sentence, sentence, wilson
 
 SHOWN_IDS = 50
@@ -132,7 +133,7 @@ def _practice(teller: Teller, result: PracticeResult) -> PracticeItem:
         values=result.values.map(number) if result.values else None,
         codes=result.codes,
         claim=result.claim,
-        rule=teller.rule(result.rule),
+        rule=deciding_rule(result.rule, teller.language),
         projects=tuple(_project(teller, rating) for rating in result.ratings),
     )
 
@@ -143,7 +144,7 @@ def _project(teller: Teller, rating: PracticeRating) -> ProjectItem:
         values=rating.values.map(number) if rating.values else None,
         codes=rating.codes,
         claim=rating.claim,
-        rule=teller.rule(rating.rule),
+        rule=deciding_rule(rating.rule, teller.language),
         waiver=teller.rule(rating.waiver) if rating.waiver else "",
         checks=tuple(_check(teller, rating, leaf) for leaf in rating.leaves),
     )
@@ -164,7 +165,7 @@ def _check(teller: Teller, rating: PracticeRating, leaf: LeafRating) -> CheckIte
         outcome=outcome,
         outcome_name=teller.word(outcome),
         sentence=_sentence(teller, check, indicator, finding),
-        rule=teller.rule(leaf.rule),
+        rule=deciding_rule(leaf.rule, teller.language),
         rated=number(leaf.values.rated) if leaf.values else None,
         value=measured(Fraction(leaf.rule.details["value"]), kind, teller.language)
         if "value" in leaf.rule.details

@@ -15,11 +15,9 @@ from assessments.ratings.models import CapabilityResult
 from assessments.ratings.results import CapabilityView, Result, ShownFinding, latest
 from assessments.web.access import organisation_of
 from maturity.schema import Check, Indicator, Model, Practice
-from maturity.scorecard import LeafRating, Outcome, PracticeRating, PracticeResult, Rule
+from maturity.scorecard import LeafRating, Outcome, PracticeRating, PracticeResult
+from maturity.telling import deciding_rule
 from maturity.words import rule_sentence, sentence
-
-_SELF_EVIDENT = frozenset({"one_rating", "met", "below_target", "bound_missed"})
-"""Rules that say no more than the numbers and the sentence beside them."""
 
 Findings = Mapping[tuple[str, str | None], ShownFinding]
 
@@ -96,12 +94,12 @@ def _context(result: Result, view: CapabilityView) -> dict[str, object]:
 def _practice(model: Model, result: PracticeResult, view: CapabilityView, language: str) -> PracticeCard:
     practice = model.practices[result.practice]
     projects = tuple(_project(model, rating, view, language) for rating in result.ratings)
-    return PracticeCard(practice, result, _rule(result.rule, language), projects)
+    return PracticeCard(practice, result, deciding_rule(result.rule, language), projects)
 
 
 def _project(model: Model, rating: PracticeRating, view: CapabilityView, language: str) -> ProjectRating:
     checks = tuple(_check(model, leaf, view.findings, view.link, language) for leaf in rating.leaves)
-    return ProjectRating(rating, _rule(rating.rule, language), checks)
+    return ProjectRating(rating, deciding_rule(rating.rule, language), checks)
 
 
 def _check(model: Model, leaf: LeafRating, findings: Findings, link: FactLink, language: str) -> CheckRow:
@@ -115,18 +113,12 @@ def _check(model: Model, leaf: LeafRating, findings: Findings, link: FactLink, l
         leaf=leaf,
         outcome=outcome.value if outcome else "",
         sentence=_sentence(check, indicator, shown, language),
-        rule=_rule(leaf.rule, language),
+        rule=deciding_rule(leaf.rule, language),
         passing=_cited(shown, link, passing=True),
         failing=_cited(shown, link, passing=False),
         passing_count=shown.passing if shown else 0,
         failing_count=shown.failing if shown else 0,
     )
-
-
-def _rule(rule: Rule, language: str) -> str:
-    """The deciding rule in words, unless the reader sees it anyway."""
-    alone = rule.key == "mean_of_parts" and rule.details.get("parts") == "1"
-    return "" if alone or rule.key in _SELF_EVIDENT else rule_sentence(rule.key, rule.details, language)
 
 
 def _sentence(check: Check | None, indicator: Indicator | None, shown: ShownFinding | None, language: str) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from integrations.reference.errors import UnknownCaseError
 
-STORY_VERSION = "1.0"
+STORY_VERSION = "1.1"
 
 
 class Family(StrEnum):

@@ -17,6 +17,8 @@ from integrations.reference.data import Images, Split, disturb
 from integrations.reference.models import CLASSES, probabilities
 
 PRIMARY_METRIC = "eval/accuracy"
+DECLARED = {"dlemm.primary_metric": PRIMARY_METRIC, "dlemm.primary_metric.greater_is_better": "true"}
+"""The tags that name the primary metric and say which way is better."""
 RESAMPLES = 2000
 NOISE_SD = 0.15  # standard deviation of the added noise; brightness runs from 0 to 1
 NEIGHBOUR_MOVES = ((0, 1), (0, -1), (1, 0), (-1, 0))  # one pixel: right, left, down, up

@@ -12,7 +12,7 @@ import torch
 
 from integrations.reference.case import Case, Fit
 from integrations.reference.data import DataReport, Split, Splits
-from integrations.reference.evaluate import PRIMARY_METRIC, accuracy, evaluate
+from integrations.reference.evaluate import DECLARED, PRIMARY_METRIC, accuracy, evaluate
 from integrations.reference.gate import Policy
 from integrations.reference.tracking import USED, Run, Tracker, pinned
 from integrations.reference.train import Trained, train
@@ -74,7 +74,7 @@ def train_candidate(
 ) -> Candidate:
     """Train under a run of its own: inputs, parameters, data check first; then the loop; then what it measured."""
     splits, report = setting.splits, setting.report
-    own = {"dlemm.dq.status": report.status, "dlemm.primary_metric": PRIMARY_METRIC, "dlemm.dataset.labelled": "true"}
+    own = {**DECLARED, "dlemm.dq.status": report.status, "dlemm.dataset.labelled": "true"}
     with setting.tracker.run(fit.name, stage=stage, note=note, parent=parent, tags=own | dict(tags or {})) as run:
         run.inputs(splits.source, training=splits.train, validation=splits.validation, test=splits.test)
         run.params(_fit_params(fit) | dict(params or {}))
@@ -139,7 +139,7 @@ def evaluate_candidate(
 ) -> Evaluation:
     """Judge a candidate on the test split under a run of its own; ``extra`` holds comparisons made elsewhere."""
     fit = candidate.trained.fit
-    own = {"dlemm.primary_metric": PRIMARY_METRIC, "dlemm.source_run": candidate.run_id}
+    own = {**DECLARED, "dlemm.source_run": candidate.run_id}
     note = f"{fit.name} on held-out data."
     tracker = setting.tracker
     with tracker.run(f"evaluate {fit.name}", stage="evaluate", note=note, tags=own | dict(tags or {})) as run:

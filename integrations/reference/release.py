@@ -17,7 +17,7 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 
 from integrations.reference.card import model_card
-from integrations.reference.evaluate import PRIMARY_METRIC
+from integrations.reference.evaluate import DECLARED, PRIMARY_METRIC
 from integrations.reference.experiment import Evaluation, Setting
 from integrations.reference.gate import Verdict, judge
 from integrations.reference.models import CLASSES, IMAGE_SHAPE
@@ -116,7 +116,7 @@ def _create_version(setting: Setting, evaluation: Evaluation, model_id: str) -> 
         "dlemm.project": tracker.project,
         "dlemm.pipeline": setting.case.pipeline,
         "dlemm.story": tracker.story,
-        "dlemm.primary_metric": PRIMARY_METRIC,
+        **DECLARED,
         "dlemm.compression": "none",
         "dlemm.impact": "low",
         "dlemm.sensitivity": "low",
