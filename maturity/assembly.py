@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import fnmatch
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 import pandas as pd
 
-from maturity.facts import ORIGIN_TAG, PROJECT_TAG, TABLES, Facts, Part, Table
+from maturity.facts import ORIGIN_TAG, PARENT_TAG, PROJECT_TAG, TABLES, Facts, Part, Table
 
 
 def assemble(parts: Iterable[Part], projects: pd.DataFrame, *, include_reference: bool = False) -> Facts:
@@ -47,25 +47,45 @@ def _prefixed(table: Table, part: Part) -> pd.DataFrame:
 
 
 def _without_reference(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    tags = tables["run_tags"]
-    runs = set(tags.loc[(tags["key"] == ORIGIN_TAG) & (tags["value"] == "reference"), "run"])
-    if not runs:
+    runs = _with_children(_of_reference(tables["run_tags"], "run"), tables["run_tags"])
+    models, versions = tables["logged_models"], tables["model_versions"]
+    logged = set(models.loc[models["run"].isin(runs), "model"])
+    made = versions["run"].isin(runs) | versions["logged_model"].isin(logged)
+    dropped = _of_reference(tables["version_tags"], "version") | set(versions.loc[made, "version"])
+    left = set(versions.loc[~versions["version"].isin(dropped), "name"])
+    names = _of_reference(tables["registered_model_tags"], "name")
+    names |= set(versions.loc[versions["version"].isin(dropped), "name"]) - left
+    if not (runs or dropped or names):
         return tables
-    version_tags = tables["version_tags"]
-    versions = tables["model_versions"]
-    tagged = version_tags.loc[(version_tags["key"] == ORIGIN_TAG) & (version_tags["value"] == "reference"), "version"]
-    dropped_versions = set(tagged) | set(versions.loc[versions["run"].isin(runs), "version"])
-    models = tables["logged_models"]
-    owners = runs | set(models.loc[models["run"].isin(runs), "model"])
-    drop = {"run": runs, "version": dropped_versions, "owner": owners}
-    return {
-        name: frame[
-            ~pd.concat([frame[c].isin(ids) for c, ids in drop.items() if c in frame], axis=1).any(axis=1)
-        ].reset_index(drop=True)
-        if any(column in frame for column in drop)
-        else frame
-        for name, frame in tables.items()
-    }
+    drop = {"run": runs, "version": dropped, "owner": runs | logged, "name": names}
+    return {table: _dropped(TABLES[table], frame, drop) for table, frame in tables.items()}
+
+
+def _dropped(table: Table, frame: pd.DataFrame, drop: Mapping[str, set[str]]) -> pd.DataFrame:
+    """The frame without the rows that name a dropped id."""
+    gone = pd.Series(False, index=frame.index)
+    for column in table.columns:
+        if column.kind == "id" and column.name in drop:
+            gone |= frame[column.name].isin(drop[column.name])
+    return frame[~gone].reset_index(drop=True)
+
+
+def _of_reference(tags: pd.DataFrame, owner: str) -> set[str]:
+    return set(tags.loc[(tags["key"] == ORIGIN_TAG) & (tags["value"] == "reference"), owner])
+
+
+def _with_children(runs: set[str], tags: pd.DataFrame) -> set[str]:
+    """The runs and all that are nested below them."""
+    rows = tags[tags["key"] == PARENT_TAG]
+    children: dict[str, list[str]] = {}
+    for run, parent in zip(rows["run"], rows["value"], strict=True):
+        children.setdefault(f"{str(run).partition(':')[0]}:{parent}", []).append(run)
+    found, waiting = set(runs), list(runs)
+    while waiting:
+        below = [run for run in children.get(waiting.pop(), []) if run not in found]
+        found.update(below)
+        waiting.extend(below)
+    return found
 
 
 def _with_projects(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
@@ -87,6 +107,8 @@ def _with_projects(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
         .fillna(bare.map(lambda name: _matching(projects, "models", name)).astype("object"))
         .fillna(versions["run"].map(by_run).astype("object"))
     )
+    for frame in (runs, versions):
+        frame["project"] = frame["project"].astype("object").where(frame["project"].notna(), None)
     return {**tables, "runs": runs, "model_versions": versions}
 
 

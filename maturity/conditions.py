@@ -17,13 +17,14 @@ from typing import Any
 
 from maturity import lineage, studies
 from maturity import measures as m
-from maturity.keyed import DAY, compiled, present
+from maturity.keyed import DAY, compiled, headings_of, present
 from maturity.measures import Condition, Term, Unit
 from maturity.populations import Populations
 from maturity.values import Values
 from maturity.world import World, names_in, source_of
 
 _NOTHING: frozenset[str] = frozenset()
+_LONGEST_TEXT = 1000  # characters a regular expression looks at, so that none takes long
 _OPS: Mapping[str, Callable[[Fraction, Fraction], bool]] = {"==": eq, ">=": ge, "<=": le, ">": gt, "<": lt}
 _NAMED: Mapping[str, Callable[[World, str], bool | None]] = {**lineage.HOLDS, **studies.HOLDS}
 
@@ -118,7 +119,13 @@ class Judge(Values):
         values = test.values
         if test.kind == "matches":
             expression = re.compile(values[0])
-            return lambda text, _: expression.search(text) is not None
+            return lambda text, _: expression.search(text[:_LONGEST_TEXT]) is not None
+        if test.kind == "heading":
+            wanted = re.compile(rf"{re.escape(values[0])}\b", re.IGNORECASE)
+            return lambda text, _: any(wanted.match(heading) for heading in headings_of(text))
+        if test.kind == "names" and values[0] == "project":  # a thing belongs to one project: a list is no key
+            projects = self._known("project")
+            return lambda text, _: text in projects
         if test.kind == "names":
             known = self._known(values[0])
             return lambda text, i: any(f"{source_of(i)}:{name}" in known or name in known for name in names_in(text))
@@ -174,13 +181,18 @@ class Judge(Values):
                 e.fullmatch(path if whole else path.rpartition("/")[2]) for path in paths for e, whole in expressions
             )
         }
+        clear = self.world.listed - {
+            owner
+            for owner, paths in self.world.artifact_paths.items()
+            if any(path.endswith("/") and any(_may_hold(path, pattern) for pattern in patterns) for path in paths)
+        }
         yes: set[str] = set()
         unknown: set[str] = set()
         for key in self.ids(unit):
             owners = self._owners(unit, key)
             if not having.isdisjoint(owners):
                 yes.add(key)
-            elif not self.world.listed.issuperset(owners):
+            elif not clear.issuperset(owners):
                 unknown.add(key)
         return Verdict(frozenset(yes), frozenset(unknown))
 
@@ -260,3 +272,14 @@ class Judge(Values):
         for week, (version, monday) in self.world.weeks.items():
             runs = self.world.evidence_runs.get(version, ())
             yield week, tuple(run for run in runs if run in monitors and monday <= start[run] < monday + 7 * DAY)
+
+
+def _may_hold(folder: str, pattern: str) -> bool:
+    """Whether a file that matches the pattern could lie in a folder that was not opened (``docs/``)."""
+    wanted, above = pattern.split("/"), folder.rstrip("/").split("/")
+    if len(wanted) == 1:  # a file name at any depth
+        return True
+    for want, name in zip(wanted, above, strict=False):
+        if "**" in want or not compiled(want).fullmatch(name):
+            return "**" in want
+    return len(above) < len(wanted)

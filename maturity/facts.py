@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 ORIGIN_TAG = "dlemm.origin"
 PROJECT_TAG = "dlemm.project"
+PARENT_TAG = "mlflow.parentRunId"
 
 _DTYPES = {"id": "object", "text": "object", "number": "float64", "ms": "Int64", "count": "Int64", "flag": "boolean"}
 

@@ -60,6 +60,7 @@ def _measured(judge: Judge, indicator: Indicator, project: str | None) -> Findin
     if why := _unreadable(world, indicator.measure, project):
         return replace(empty, outcome=why.outcome, reason=why.reason, details=why.details)
     found = _tally(judge, indicator.measure, project)
+    bad = indicator.type == "bound_le" and indicator.measure.how is How.SHARE  # the share of what should not be
     base = replace(empty, read_at=_read_at(world, indicator.measure, project))
     if isinstance(found, _Why):
         return replace(base, outcome=found.outcome, reason=found.reason, details=found.details)
@@ -71,8 +72,8 @@ def _measured(judge: Judge, indicator: Indicator, project: str | None) -> Findin
         numerator=found.numerator,
         denominator=found.denominator,
         unit=found.unit,
-        passing=found.passing,
-        failing=found.failing,
+        passing=found.failing if bad else found.passing,
+        failing=found.passing if bad else found.failing,
         reason="" if found.value is not None else "nothing_observed" if found.failing else "empty_population",
         details=_details(world, indicator.measure, project) | dict(found.details),
     )
@@ -98,6 +99,8 @@ def _unreadable(world: Populations, measure: Measure, project: str | None) -> _W
     """Why the streams that a measure needs cannot carry it, or None when they can."""
     if not world.facts.statements:
         return _Why(Outcome.COULD_NOT_LOOK, "no_source", {})
+    if why := _unassigned(world, measure, project):
+        return why
     for stream in sorted(measure.streams - {"projects"}):
         sources = _asked(world, measure, project, stream)
         readings = {source: world.facts.statements[source].stream(stream) for source in sources}
@@ -109,6 +112,24 @@ def _unreadable(world: Populations, measure: Measure, project: str | None) -> _W
         if stream in measure.must and readings and len(missing) == len(readings):
             details = {"stream": stream, "source": ", ".join(sources), "why": missing[0].reason}
             return _Why(Outcome.NOT_SUPPORTED, "stream_not_supported", details)
+    return None
+
+
+def _unassigned(world: Populations, measure: Measure, project: str | None) -> _Why | None:
+    """Why nobody knows what belongs to a project: runs and versions may have theirs only through what was not read.
+
+    A version may have its project through its source run, a run through the name of its experiment.
+    """
+    if project is None and "projects" not in measure.streams:
+        return None
+    for stream, sources in world.unassigned.items():
+        if stream == "runs" and "registry" not in measure.streams:
+            continue
+        for source in sorted(sources & world.facts.statements.keys()):
+            reading = world.facts.statements[source].stream(stream)
+            if reading.state is Reading.COULD_NOT_LOOK:
+                details = {"stream": stream, "source": source, "why": reading.reason}
+                return _Why(Outcome.COULD_NOT_LOOK, "stream_not_read", details)
     return None
 
 

@@ -1,7 +1,7 @@
 """Quick look-ups over the long fact tables: texts and numbers by key, built once per key that is asked for.
 
-Takes a frame with an owner, a key and a value column; gives plain dictionaries from owner to value. An empty text is
-absent. A metric that is not finite (NaN, an infinity, or ±1.797e308, which is how a database stores an infinity) is not
+Takes a frame with an owner, a key and a value column; gives plain dictionaries from owner to value. A text comes without
+the blanks around it, in this one place, and an empty one is absent. A metric that is not finite (NaN, an infinity, or ±1.797e308, which is how a database stores an infinity) is not
 a number and therefore absent as well.
 """
 
@@ -40,7 +40,9 @@ class Keyed:
         if key not in self._found:
             rows = self._rows.get(key)
             pairs = [] if rows is None else zip(self._owners[rows], self._values[rows], strict=True)
-            self._found[key] = {owner: value for owner, value in pairs if present(value)}
+            self._found[key] = {
+                owner: value.strip() if isinstance(value, str) else value for owner, value in pairs if present(value)
+            }
         return self._found[key]
 
     def keys_like(self, pattern: str) -> dict[str, str]:
@@ -91,3 +93,23 @@ def number_of(text: str | None) -> Fraction | None:
     text = (text or "").strip()
     plain = re.fullmatch(r"[+-]?[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?", text)
     return Fraction(text) if plain else None
+
+
+_LONGEST_HEADING = 80
+
+
+def headings_of(text: str) -> tuple[str, ...]:
+    """The headings of a text without their marks: lines marked by ``#``, in bold, underlined, or ending with a colon.
+
+    A line longer than 80 characters is prose, whatever it ends with.
+    """
+    lines = [line.strip() for line in text.splitlines()]
+    pairs = zip(lines, [*lines[1:], ""], strict=True)
+    found = (line for line, below in pairs if len(line) <= _LONGEST_HEADING and _is_heading(line, below))
+    return tuple(re.sub(r"^[\W_]*([0-9]+[.)]\s*)?[\W_]*", "", line).strip("*_:： ") for line in found)
+
+
+def _is_heading(line: str, below: str) -> bool:
+    bold = len(line) > 4 and line[:2] in ("**", "__") and line.rstrip(":： ").endswith(line[:2])
+    underlined = bool(line) and re.fullmatch(r"={3,}|-{3,}", below) is not None
+    return bold or underlined or line.rstrip("*_ ").endswith((":", "：")) or re.match(r"#{1,6}\s", line) is not None

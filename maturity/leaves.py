@@ -180,7 +180,8 @@ class Leaves:
         counts = [verdict.n if verdict.n is not None else 1 for verdict in verdicts if verdict.dated <= self._as_of]
         if finding is not None and finding.outcome in (None, Outcome.MET, Outcome.NOT_MET, Outcome.NO_EVIDENCE):
             age = self._age_of(finding)
-            counts += [finding.n] if age is not None and age >= 0 else []
+            members = max(finding.n, len(finding.passing) + len(finding.failing))  # those without a value were seen too
+            counts += [members] if age is not None and age >= 0 else []
         return max((count for count in counts if count > 0), default=None)
 
     def _rate_machine(

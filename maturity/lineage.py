@@ -6,16 +6,19 @@ the strict reading holds: what cannot be shown is not so.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 
 from maturity.keyed import number_of, present
-from maturity.world import World, source_of
+from maturity.world import STAGE, World, names_in, source_of
 
 TRAINING = frozenset({"training", "train"})
 EVALUATION = frozenset({"test", "eval", "evaluation"})
-_HELD_BACK = EVALUATION | {"validation", "val"}
-_ONE_PERCENT = Fraction(1, 100)
+_VALIDATION = frozenset({"validation", "val"})
+_HELD_BACK = EVALUATION | _VALIDATION
+_ONE_PERCENT, _TEN_PERCENT = Fraction(1, 100), Fraction(1, 10)
+_SEPARATORS = re.compile(r"[,;/|&+\n]|\band\b|、|，|；")
 _GREATER = ("dlemm.primary_metric.greater_is_better", "mlflow.experiment.primaryMetric.greaterIsBetter")
 
 
@@ -38,40 +41,66 @@ def training_digests(world: World, run: str) -> frozenset[str]:
 
 
 def separate_splits(world: World, run: str) -> bool:
-    """A training input and a held-back one, all with a digest, and no digest under two contexts.
+    """A training input and a held-back one, every input with a digest, and no digest under two contexts.
 
-    ``train`` counts as ``training``, because MLflow's autologging writes it so.
+    ``train`` is ``training``, because MLflow's autologging writes it so. An input without a context may have been
+    trained on, so its digest must not be held back elsewhere; it does not stand for a declared training input.
     """
-    pairs = [(c, d) for c, d in contexts(world, run) if c in TRAINING | _HELD_BACK]
+    pairs = contexts(world, run)
     by_digest: dict[str, set[str]] = {}
     for context, digest in pairs:
-        by_digest.setdefault(digest, set()).add(context)
+        by_digest.setdefault(digest, set()).add(_kind(context))
     found = {context for context, _ in pairs}
     clean = all(digest for _, digest in pairs) and all(len(names) == 1 for names in by_digest.values())
     return clean and not found.isdisjoint(TRAINING) and not found.isdisjoint(_HELD_BACK)
 
 
-def held_out_evaluation(world: World, version: str) -> bool:
-    """One run of the version logs the primary metric on evaluation data none of which the source run trained on.
+def _kind(context: str) -> str:
+    """One name for the spellings of a context; none given means training."""
+    if not context or context in TRAINING:
+        return "training"
+    return "eval" if context in EVALUATION - {"test"} else "validation" if context in _VALIDATION else context
 
-    A source run that names no training data cannot show that the evaluation was held out.
+
+def held_out_evaluation(world: World, version: str) -> bool:
+    """The source run, or a linked EVALUATE run, logs the primary metric on data none of which was trained on.
+
+    A source run that names no training data, or an input of it without a digest, cannot show that the evaluation was
+    held out; nor can an evaluation of which one input has no digest or is not held back.
     """
     source = world.source_run(version)
-    trained = training_digests(world, source) if source else frozenset()
-    if not trained:
+    trained = _trained_on(world, source) if source else frozenset()
+    if not trained or "" in trained:
         return False
-    for run in world.evidence_runs.get(version, ()):
-        metric = world.primary_metric(run, source)
-        digests = evaluation_digests(world, run)
-        if digests and digests.isdisjoint(trained) and metric and run in world.run_metrics.of(metric):
-            return True
-    return False
+    return any(
+        _shows_held_out(world, run, source, trained)
+        for run in world.evidence_runs.get(version, ())
+        if run == source or (world.run_tags.of(STAGE).get(run) == "evaluate" and world.in_window(_start(world, run)))
+    )
+
+
+def _shows_held_out(world: World, run: str, source: str | None, trained: frozenset[str]) -> bool:
+    metric = world.primary_metric(run, source)
+    digests = {digest for context, digest in contexts(world, run) if context in EVALUATION}
+    clean = bool(digests) and "" not in digests and digests.isdisjoint(trained | _trained_on(world, run))
+    return clean and digests == evaluation_digests(world, run) and run in world.run_metrics.of(metric or "")
+
+
+def _trained_on(world: World, run: str) -> frozenset[str]:
+    """Digests of every input of a run that is not held back; an input without a digest gives an empty one."""
+    return frozenset(digest for context, digest in contexts(world, run) if context not in _HELD_BACK)
+
+
+def _start(world: World, run: str) -> int | None:
+    start: int | None = world.run_fields["start_at"].get(run)
+    return start
 
 
 def second_person(world: World, version: str) -> bool | None:
     """The approver is neither who registered the version nor who started its source run; None when both are unknown.
 
-    Names are compared without regard to case: the same person in another spelling is not a second person.
+    Names are compared without regard to case: the same person in another spelling is not a second person, and a list
+    of approvers that holds a maker is not one either.
     """
     approver = world.version_tags.of("dlemm.approved_by").get(version)
     if approver is None:
@@ -79,11 +108,15 @@ def second_person(world: World, version: str) -> bool | None:
     run = world.source_run(version)
     makers = [world.version_fields["user"].get(version), world.run_tags.of("mlflow.user").get(run or "")]
     known = {str(maker).strip().casefold() for maker in makers if present(maker)}
-    return approver.strip().casefold() not in known if known else None
+    named = {name.strip().casefold() for text in (approver, *names_in(approver)) for name in _SEPARATORS.split(text)}
+    return known.isdisjoint({approver.casefold()} | named) if known else None
 
 
 def reproduced(world: World, run: str) -> bool:
-    """The primary metric differs from the original's by at most the relative tolerance (1 % unless declared)."""
+    """The primary metric differs from the original's by at most the relative tolerance (1 % unless declared).
+
+    More than 10 % is no tolerance: almost anything would be reproduced.
+    """
     tags = world.run_tags
     original = f"{source_of(run)}:{tags.of('dlemm.reproduces').get(run, '').strip()}"
     metric = world.primary_metric(run, original if original in world.runs else None)
@@ -92,22 +125,24 @@ def reproduced(world: World, run: str) -> bool:
     values = world.run_metrics.of(metric)
     declared = tags.of("dlemm.repro.tolerance").get(run)
     tolerance = number_of(declared) if declared else _ONE_PERCENT
-    if run not in values or original not in values or tolerance is None:
+    if run not in values or original not in values or tolerance is None or tolerance > _TEN_PERCENT:
         return False
     before, after = (Fraction(repr(float(values[key]))) for key in (original, run))
     return abs(after - before) <= tolerance * abs(before)
 
 
 def gate_before_training(world: World, run: str) -> bool:
-    """``dq/expectations_failed`` was logged no later than the last value of any ``train/*`` metric.
+    """``dq/expectations_failed`` was logged no later than the last value of any metric under ``train/``.
 
-    A source tells the time of a metric's last value only, so this is the earliest moment that can be compared.
+    A source tells the time of a metric's last value only, so this is the earliest moment that can be compared. A run
+    without such a metric cannot show it.
     """
     gate = world.metric_times.of("dq/expectations_failed").get(run)
     if run not in world.run_metrics.of("dq/expectations_failed") or gate is None:
         return False
-    times = (world.metric_times.of(key).get(run) for key in world.metric_times.keys_like("train/*"))
-    return all(gate <= time for time in times if time is not None)
+    found = (world.metric_times.of(key).get(run) for key in world.metric_times.keys_like("train/**"))
+    times = [time for time in found if time is not None]
+    return bool(times) and gate <= min(times)
 
 
 def better_than_baseline(world: World, version: str) -> bool | None:
@@ -155,7 +190,7 @@ def _greater_is_better(world: World, run: str) -> bool | None:
 def same_format(world: World, version: str) -> bool:
     """The version declares that it is served in the format it was trained in (compared without regard to case)."""
     tags = (world.version_tags.of(f"dlemm.{name}_format").get(version) for name in ("serving", "training"))
-    serving, training = (tag.strip().casefold() if tag else None for tag in tags)
+    serving, training = (tag.casefold() if tag else None for tag in tags)
     return serving is not None and serving == training
 
 

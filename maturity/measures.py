@@ -127,7 +127,7 @@ FUNCTIONS: Mapping[str, frozenset[str]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """What a text must be. ``kind``: present, equals, in, not_in, matches, min_length or names."""
+    """What a text must be. ``kind``: present, equals, in, not_in, matches, min_length, heading or names."""
 
     kind: str = "present"
     values: tuple[str, ...] = ()

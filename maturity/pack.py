@@ -19,6 +19,7 @@ import hashlib
 import io
 import json
 import re
+import struct
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow.parquet as pq
 
 from maturity import canonical
 from maturity.answers import Answers
@@ -40,6 +42,7 @@ from maturity.scoring import score
 
 FORMAT = "dlemm-pack/1"
 MAX_BYTES = 4 * 1024**3
+MAX_ROWS = 50_000_000
 _NAME = re.compile(r"(manifest|projects|answers|parameters|result)\.json|model/[\w./-]+\.yaml|facts/[a-z0-9-]+/[\w.]+")
 
 
@@ -135,10 +138,17 @@ def verify(content: bytes, *, expected_id: str | None = None) -> Verification:
         return Verification(pack_id, tuple(faults), None)
     if _container(members) != content:
         return Verification(pack_id, ("the container was altered outside its members",), None)
-    scorecard = compute(_inputs(members))
+    scorecard = _computed(_inputs(members))
     if scorecard.to_bytes() != members["result.json"]:
         faults.append("result.json is not what the facts, answers and parameters in this pack give")
     return Verification(pack_id, tuple(faults), scorecard)
+
+
+def _computed(inputs: Inputs) -> Scorecard:
+    try:
+        return compute(inputs)
+    except (ModelError, ValueError, OverflowError, KeyError, TypeError) as error:
+        raise PackError(f"nothing can be computed from the pack's inputs: {error}") from error
 
 
 def read(content: bytes) -> tuple[Inputs, Scorecard]:
@@ -217,9 +227,11 @@ def _members(content: bytes) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             entries = archive.infolist()
-            _check_entries(entries)
+            _check_entries(entries, len(content))
             members = {entry.filename: archive.read(entry) for entry in entries}
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, UnicodeDecodeError, OSError, ValueError) as error:
+    except PackError:
+        raise
+    except (zipfile.BadZipFile, EOFError, RuntimeError, OSError, ValueError, struct.error) as error:
         raise PackError(
             f"the file cannot be read as an evidence pack, it is damaged or something else ({error})"
         ) from error
@@ -228,15 +240,17 @@ def _members(content: bytes) -> dict[str, bytes]:
     return members
 
 
-def _check_entries(entries: Sequence[zipfile.ZipInfo]) -> None:
+def _check_entries(entries: Sequence[zipfile.ZipInfo], size: int) -> None:
     names = [entry.filename for entry in entries]
     if strange := [name for name in names if not _NAME.fullmatch(name) or ".." in name]:
         raise PackError(f"the pack holds a member that does not belong there: {strange[0]!r}")
     if len(set(names)) != len(names):
         raise PackError("the pack holds a member twice")
-    # Members are stored, never compressed, so a small file cannot unfold into a huge one.
     if any(entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size for entry in entries):
         raise PackError("the pack holds a compressed member; packs are stored uncompressed")
+    # Members that overlap would let a small file unfold into a huge one.
+    if sum(entry.file_size for entry in entries) > size:
+        raise PackError("the pack holds members that overlap")
 
 
 def _altered(members: Mapping[str, bytes], manifest: bytes) -> list[str]:
@@ -245,7 +259,7 @@ def _altered(members: Mapping[str, bytes], manifest: bytes) -> list[str]:
         hashes = dict(listed["members"])
         if listed["format"] != FORMAT:
             return [f"the pack has format {listed['format']!r}; this program reads {FORMAT!r}"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ["manifest.json was altered: it cannot be read"]
     faults = [f"{name} is missing" for name in sorted(set(hashes) - set(members))]
     for name in sorted(set(members) - {"manifest.json"}):
@@ -253,6 +267,8 @@ def _altered(members: Mapping[str, bytes], manifest: bytes) -> list[str]:
             faults.append(f"{name} is not listed in the manifest")
         elif hashlib.sha256(members[name]).hexdigest() != hashes[name]:
             faults.append(f"{name} was altered: its SHA-256 is not the one in the manifest")
+    if not faults and manifest != _manifest({name: members[name] for name in hashes}):
+        faults.append("manifest.json was altered: it is not written as a manifest is")
     return faults
 
 
@@ -262,7 +278,7 @@ def _model_files(members: Mapping[str, bytes]) -> dict[str, bytes]:
 
 def _inputs(members: Mapping[str, bytes]) -> Inputs:
     try:
-        model = parse_model({name[6:]: content for name, content in members.items() if name.startswith("model/")})
+        model = parse_model(_model_files(members))
         sources = sorted({name.split("/")[1] for name in members if name.startswith("facts/")})
         return Inputs(
             model=model,
@@ -273,14 +289,21 @@ def _inputs(members: Mapping[str, bytes]) -> Inputs:
         )
     except ModelError as error:
         raise PackError(f"the model in the pack is faulty:\n{error}") from error
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise PackError(f"the pack's inputs cannot be read: {error!r}") from error
+
+
+def _bounded(content: bytes) -> bytes:
+    """A table of a size that a collection can have; a crafted one may claim billions of equal rows."""
+    if (rows := pq.ParquetFile(io.BytesIO(content)).metadata.num_rows) > MAX_ROWS:
+        raise PackError(f"a table of {rows} rows is larger than any collection; at most {MAX_ROWS} are read")
+    return content
 
 
 def _part(source: str, members: Mapping[str, bytes]) -> Part:
     base = f"facts/{source}/"
     tables = {
-        name: TABLES[name].from_parquet(members[f"{base}{name}.parquet"])
+        name: TABLES[name].from_parquet(_bounded(members[f"{base}{name}.parquet"]))
         for name in TABLES
         if f"{base}{name}.parquet" in members
     }

@@ -3,7 +3,9 @@
 Gives every population as a sorted tuple of ids, for the whole organisation or for one project.
 
 A nested run (tag ``mlflow.parentRunId``) is an ordinary run of ALL, but it is no training run of its own when its
-parent is one as well: a search with a thousand trials is one training, else the search would decide every share.
+parent is one as well: a search with a thousand trials is one training, else the search would decide every share. That
+holds only within one experiment and when the parent started no later, so that nobody hides runs behind an unrelated
+one; runs that are each other's parents hide none.
 """
 
 from __future__ import annotations
@@ -128,7 +130,15 @@ class Populations(World):
             for run in self._finished
             if tags.get(run) in ("train", "retrain") or (run not in tags and run in logged)
         }
-        return tuple(sorted(run for run in found if self.parents.get(run) not in found))
+        inside = {
+            run: parent for run in found if (parent := self.parents.get(run)) in found and self._holds(parent, run)
+        }
+        return tuple(sorted(found - (inside.keys() - _on_cycles(inside))))
+
+    def _holds(self, parent: str, run: str) -> bool:
+        """Whether a run can be part of another: of the same experiment, which started no later."""
+        experiment, start = self.run_fields["experiment"], self.run_fields["start_at"]
+        return experiment.get(parent) == experiment.get(run) and bool(start[parent] <= start[run])
 
     @cached_property
     def untagged_sources(self) -> frozenset[str]:
@@ -201,6 +211,16 @@ class Populations(World):
             found[dataset] |= {project for run in runs for project in found[run]}
         return {key: frozenset(projects) for key, projects in found.items()}
 
+    @cached_property
+    def unassigned(self) -> Mapping[str, frozenset[str]]:
+        """Stream to the sources with something of no project that could have one if the stream were read."""
+        runs, versions = self.run_fields["project"], self.version_fields["project"]
+        lone = [v for v, run in self.version_fields["run"].items() if present(run) and not present(versions[v])]
+        return {
+            "runs": frozenset(source_of(version) for version in lone),
+            "experiments": frozenset(map(source_of, [*lone, *(r for r, own in runs.items() if not present(own))])),
+        }
+
     def sources(self, project: str | None) -> frozenset[str]:
         """Sources with runs or versions that count, of the project or of the whole organisation."""
         if project not in self._sources:
@@ -208,6 +228,21 @@ class Populations(World):
             own = keys if project is None else (key for key in keys if project in self._projects_of(key))
             self._sources[project] = frozenset(map(source_of, own))
         return self._sources[project]
+
+
+def _on_cycles(parents: Mapping[str, str]) -> frozenset[str]:
+    """Things that are their own ancestors."""
+    walked: set[str] = set()
+    found: set[str] = set()
+    for thing in parents:
+        path: dict[str, int] = {}
+        while thing in parents and thing not in walked:
+            path[thing] = len(path)
+            walked.add(thing)
+            thing = parents[thing]
+        if thing in path:
+            found.update(one for one, place in path.items() if place >= path[thing])
+    return frozenset(found)
 
 
 def _monday(moment: int) -> int:

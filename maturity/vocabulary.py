@@ -10,7 +10,7 @@ population and one of ``share``, ``count``, ``median``, ``min``, ``max``, ``late
       share: {all: [{param: seed}, {not: {tag: mlflow.source.git.dirty, equals: 'true'}}]}
 
 Conditions: ``all``, ``any``, ``not``; ``tag``, ``param``, ``field``, ``declared`` (with ``equals``, ``in``, ``not_in``,
-``matches``, ``min_length`` or ``names``; alone they ask for a non-empty text); ``metric`` and ``value`` (with
+``matches``, ``min_length``, ``heading`` or ``names``; alone they ask for a non-empty text); ``metric`` and ``value`` (with
 ``equals``, ``ge``, ``le``, ``gt``, ``lt``); ``metrics`` and ``params`` (a pattern, with ``at_least``); ``flag``,
 ``artifact``, ``member``, ``started_within_days``, ``holds`` (a named condition), and the relations of ``RELATIONS``.
 ``exists`` alone is a condition that everything fulfils. In a pattern ``*`` stands for any text without a slash, ``**``
@@ -158,7 +158,7 @@ def _not(node: Node, unit: Unit) -> Condition:
 
 def _text(node: Node, unit: Unit, *extra: str) -> TextIs:
     place = next(place for place in _PLACES if node.has(place))
-    tests = ("equals", "in", "not_in", "matches", "min_length", "names")
+    tests = ("equals", "in", "not_in", "matches", "min_length", "heading", "names")
     node.only(place, *tests, *extra)
     key = node.at(place).str()
     if unit not in _PLACES[place]:
@@ -182,12 +182,34 @@ def _test(node: Node, kind: str) -> Test:
     if kind == "matches":
         try:
             re.compile(text)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             node.fault(f"is not a regular expression: {error}")
+            return Test()
+        if fault := _slow(text):
+            node.fault(fault)
             return Test()
     return Test(kind, (text,))
 
 
+def _slow(pattern: str) -> str:
+    """Why a regular expression could take very long on some text; empty when it cannot.
+
+    A repeated group that holds a repetition or alternatives can be taken apart in exponentially many ways.
+    """
+    if len(pattern) > _LONGEST_PATTERN:
+        return f"is longer than {_LONGEST_PATTERN} characters"
+    plain = re.sub(r"\[\^?\]?[^\]]*\]", "a", re.sub(r"\\.", "a", pattern, flags=re.DOTALL))
+    if len(re.findall(r"[*+]|\{[0-9]*,\}", plain)) > _MOST_REPETITIONS:
+        return f"has more than {_MOST_REPETITIONS} repetitions without an upper bound"
+    while group := re.search(r"\(([^()]*)\)([*+{]?)", plain):
+        inner = re.search(r"[*+{|]", group[1]) is not None
+        if inner and group[2]:
+            return "repeats a group that holds a repetition or alternatives"
+        plain = plain[: group.start()] + ("a*" if inner else "a") + group[2] + plain[group.end() :]
+    return ""
+
+
+_LONGEST_PATTERN, _MOST_REPETITIONS = 200, 3
 _OPS = {"equals": "==", "ge": ">=", "le": "<=", "gt": ">", "lt": "<"}
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from django.http import Http404
 from django.shortcuts import get_object_or_404
 from rest_framework import serializers
+from rest_framework.exceptions import APIException
 from rest_framework.generics import ListAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from assessments.evidence.store import EvidenceDamaged
 from assessments.organisations.models import Organisation, OrganisationQuerySet
 from assessments.ratings.results import latest
 
@@ -37,4 +39,8 @@ class ScorecardView(APIView):
         result = latest(organisation)
         if result is None:
             raise Http404
-        return Response({"pack_id": result.assessment.pack_id, "scorecard": result.scorecard().to_json()})
+        try:
+            scorecard = result.scorecard().to_json()
+        except EvidenceDamaged as error:
+            raise APIException(str(error)) from error
+        return Response({"pack_id": result.assessment.pack_id, "scorecard": scorecard})

@@ -7,10 +7,12 @@ interrupted one leaves nothing half-kept.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -23,6 +25,11 @@ from integrations.connectors.base import Connector, connector
 from maturity.facts import Reading, Statement
 
 Progress = Callable[[int, int | None, str], None]
+BEAT_SECONDS = 10
+SILENT = timedelta(minutes=30)
+"""A collection that has not been heard of for so long lost its process; one question may take twelve minutes."""
+
+_log = logging.getLogger(__name__)
 
 
 class AlreadyCollecting(Exception):
@@ -32,20 +39,28 @@ class AlreadyCollecting(Exception):
 class _Sink:
     """Passes rows to the staging area and keeps the few small tables that are looked at after reading."""
 
-    def __init__(self, staging: store.Staging, progress: Progress) -> None:
+    def __init__(self, collection: Collection, staging: store.Staging, progress: Progress) -> None:
+        self._collection = collection
         self._staging = staging
         self._progress = progress
+        self._beaten = time.monotonic()
         self.experiments: set[str] = set()
+        self.models: set[str] = set()
         self.aliases: set[tuple[str, str, str]] = set()
 
     def write(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         self._staging.write(table, rows)
         if table == "experiments":
             self.experiments.update(row["experiment"] for row in rows)
+        elif table == "registered_models":
+            self.models.update(row["name"] for row in rows)
         elif table == "aliases":
             self.aliases.update((row["name"], row["alias"], row["version"]) for row in rows)
 
     def progress(self, done: int, total: int | None, what: str) -> None:
+        if time.monotonic() - self._beaten > BEAT_SECONDS:
+            self._beaten = time.monotonic()
+            Collection.objects.filter(pk=self._collection.pk).update(heartbeat_at=timezone.now())
         self._progress(done, total, what)
 
 
@@ -54,7 +69,7 @@ def collect(source: Source, *, progress: Progress | None = None) -> Collection:
     collection = _begin(source)
     try:
         with store.Staging(source.organisation_id) as staging:
-            sink = _Sink(staging, progress or (lambda done, total, what: None))
+            sink = _Sink(collection, staging, progress or (lambda done, total, what: None))
             statement = connect(source).collect(sink)
             read = {stream.stream for stream in statement.streams if stream.state is Reading.READ}
             _finish(collection, statement, staging.commit(read), sink)
@@ -76,25 +91,31 @@ def _begin(source: Source) -> Collection:
     with transaction.atomic():
         locked = Source.objects.select_for_update().get(pk=source.pk)
         for running in locked.collections.filter(state=Collection.State.RUNNING):
-            if _alive(running.process):
+            if _alive(running):
                 raise AlreadyCollecting(
                     f"{source.key} is being collected since {running.started_at:%Y-%m-%d %H:%M} UTC"
                 )
             running.state, running.finished_at = Collection.State.INTERRUPTED, timezone.now()
             running.save(update_fields=["state", "finished_at"])
         process = f"{socket.gethostname()}:{os.getpid()}"[-80:]
-        return Collection.objects.create(source=source, started_at=timezone.now(), process=process)
+        now = timezone.now()
+        return Collection.objects.create(source=source, started_at=now, heartbeat_at=now, process=process)
 
 
-def _alive(process: str) -> bool:
-    """Whether the collecting process still runs. Of another machine nothing is known: assume it does."""
-    host, _, pid = process.rpartition(":")
-    if host != socket.gethostname():
-        return True
-    if int(pid) == os.getpid():
+def _alive(collection: Collection) -> bool:
+    """Whether the collecting process still runs: it has been heard of lately, and is not known to be gone.
+
+    Of a process on another machine (or in a container that was replaced) only the heartbeat tells.
+    """
+    if timezone.now() - (collection.heartbeat_at or collection.started_at) > SILENT:
         return False
+    host, _, pid = collection.process.rpartition(":")
+    return host != socket.gethostname() or (int(pid) != os.getpid() and _exists(int(pid)))
+
+
+def _exists(pid: int) -> bool:
     try:
-        os.kill(int(pid), 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
@@ -105,13 +126,14 @@ def _alive(process: str) -> bool:
 def _finish(collection: Collection, statement: Statement, manifest: dict[str, dict[str, Any]], sink: _Sink) -> None:
     source = collection.source
     last = Collection.objects.in_force(source, until=timezone.now())
-    seen = set(_experiments(source, last)) if last else set()
-    experiments_read = statement.stream("experiments").state is Reading.READ
-    collection.lost_experiments = sorted(seen - sink.experiments) if experiments_read else []
-    collection.state = _state(statement, collection.lost_experiments)
+    collection.registry_read = statement.stream("registry").state is Reading.READ
+    if last and statement.stream("experiments").state is Reading.READ:
+        collection.lost_experiments = sorted(_held(last, "experiments", "experiment") - sink.experiments)
+    if last and collection.registry_read:
+        collection.lost_models = sorted(_held(last, "registered_models", "name") - sink.models)
+    collection.state = _state(statement, lost=bool(collection.lost_experiments or collection.lost_models))
     collection.statement = statement.to_json()
     collection.manifest = manifest
-    collection.registry_read = statement.stream("registry").state is Reading.READ
     finished = datetime.fromtimestamp(statement.finished_at / 1000, tz=UTC)
     collection.finished_at = finished
     with transaction.atomic():
@@ -120,7 +142,7 @@ def _finish(collection: Collection, statement: Statement, manifest: dict[str, di
             _sight_aliases(collection, sink.aliases, finished)
 
 
-def _state(statement: Statement, lost: list[str]) -> Collection.State:
+def _state(statement: Statement, *, lost: bool) -> Collection.State:
     if not any(stream.state is Reading.READ for stream in statement.streams):
         return Collection.State.FAILED
     if not statement.complete:
@@ -128,11 +150,16 @@ def _state(statement: Statement, lost: list[str]) -> Collection.State:
     return Collection.State.SUSPECT if lost else Collection.State.COMPLETE
 
 
-def _experiments(source: Source, collection: Collection) -> list[str]:
-    entry = collection.manifest.get("experiments")
+def _held(collection: Collection, table: str, column: str) -> set[str]:
+    """What an earlier collection held. When its file is gone or altered nothing is known, and nothing is missed."""
+    entry = collection.manifest.get(table)
     if not entry:
-        return []
-    return list(store.read_table(source.organisation_id, "experiments", entry["sha256"])["experiment"])
+        return set()
+    try:
+        return set(store.read_table(collection.source.organisation_id, table, entry["sha256"])[column])
+    except store.EvidenceDamaged:
+        _log.exception("collection %s cannot be compared with", collection.pk)
+        return set()
 
 
 def _sight_aliases(collection: Collection, aliases: set[tuple[str, str, str]], seen_at: datetime) -> None:
@@ -157,10 +184,15 @@ def _sight_aliases(collection: Collection, aliases: set[tuple[str, str, str]], s
 
 
 def _aliases(source: Source, collection: Collection) -> set[tuple[str, str, str]]:
+    """The aliases of an earlier collection; when its file is gone or altered, all that were ever seen."""
     entry = collection.manifest.get("aliases")
     if not entry:
         return set()
-    frame = store.read_table(source.organisation_id, "aliases", entry["sha256"])
+    try:
+        frame = store.read_table(source.organisation_id, "aliases", entry["sha256"])
+    except store.EvidenceDamaged:
+        _log.exception("collection %s cannot be compared with", collection.pk)
+        return set(source.alias_sightings.values_list("model", "alias", "version"))
     return set(zip(frame["name"], frame["alias"], frame["version"], strict=True))
 
 

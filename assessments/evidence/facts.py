@@ -1,21 +1,30 @@
 """facts: everything an assessment may look at, from the collections in force on a date.
 
-Takes an organisation and a time; gives the assembled fact tables and the collections they come from.
+Takes an organisation and a time; gives the parts of facts, as stored and as frames, and the collections behind them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from assessments.evidence import store
 from assessments.evidence.models import AliasSighting, Collection
 from assessments.organisations.models import Organisation
-from maturity.assembly import assemble
-from maturity.facts import TABLES, Facts, Part, Statement
+from maturity.facts import TABLES, Part, Statement
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPart:
+    """The facts of one collection, with the bytes of its tables as they are stored."""
+
+    part: Part
+    content: Mapping[str, bytes]
 
 
 def collections_in_force(organisation: Organisation, *, until: datetime) -> list[Collection]:
@@ -24,16 +33,25 @@ def collections_in_force(organisation: Organisation, *, until: datetime) -> list
     return [collection for collection in chosen if collection is not None]
 
 
-def part_of(collection: Collection) -> Part:
-    """The facts of one collection. Raises ``EvidenceDamaged`` when a file is gone or altered."""
+def parts_of(collections: Sequence[Collection]) -> list[StoredPart]:
+    """The facts of the collections. Raises ``EvidenceDamaged`` when a file is gone or altered.
+
+    A source that never could be read says nothing about what the others told, so it is left out beside them; alone,
+    it says that nobody could look.
+    """
+    told = [collection for collection in collections if collection.state != Collection.State.FAILED]
+    return [_part(collection) for collection in told or collections]
+
+
+def _part(collection: Collection) -> StoredPart:
     source = collection.source
-    tables = {
-        table: store.read_table(source.organisation_id, table, entry["sha256"])
+    content = {
+        table: store.read_bytes(source.organisation_id, entry["sha256"], "parquet")
         for table, entry in collection.manifest.items()
     }
-    return Part(
-        source.key, Statement.from_json(collection.statement), {**tables, "alias_sightings": _sightings(collection)}
-    )
+    tables = {table: TABLES[table].from_parquet(stored) for table, stored in content.items()}
+    tables["alias_sightings"] = _sightings(collection)
+    return StoredPart(Part(source.key, Statement.from_json(collection.statement), tables), content)
 
 
 def _sightings(collection: Collection) -> pd.DataFrame:
@@ -53,14 +71,6 @@ def _sightings(collection: Collection) -> pd.DataFrame:
 def project_table(organisation: Organisation) -> pd.DataFrame:
     """The projects of an organisation as the fact table ``projects``."""
     return TABLES["projects"].frame(project.as_fact() for project in organisation.projects.all())
-
-
-def facts_of(organisation: Organisation, *, until: datetime) -> tuple[Facts, list[Part], list[Collection]]:
-    """The assembled facts, the parts they were made of (for a pack), and the collections behind them."""
-    collections = collections_in_force(organisation, until=until)
-    parts = [part_of(collection) for collection in collections]
-    facts = assemble(parts, project_table(organisation), include_reference=organisation.demo)
-    return facts, parts, collections
 
 
 def _ms(time: datetime) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from django.core.signing import BadSignature
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -45,13 +44,6 @@ class Source(models.Model):
         if not self.secret:
             return dict(self.config)
         return {**self.config, **secrets.unseal(self.secret, bound_to=self.config.get("base_url", ""))}
-
-    @property
-    def has_secret(self) -> bool:
-        try:
-            return bool(self.secret and self.full_config())
-        except BadSignature:
-            return False
 
 
 class CollectionQuerySet(models.QuerySet["Collection"]):
@@ -90,7 +82,9 @@ class Collection(models.Model):
     statement = models.JSONField(_("completeness statement"), default=dict)
     manifest = models.JSONField(_("manifest"), default=dict)  # table -> {"sha256": …, "rows": …}
     registry_read = models.BooleanField(default=False)
+    heartbeat_at = models.DateTimeField(null=True)
     lost_experiments = models.JSONField(_("lost experiments"), default=list)
+    lost_models = models.JSONField(_("lost registered models"), default=list)
 
     objects = CollectionQuerySet.as_manager()
 

@@ -113,3 +113,5 @@ def collection_lines(collection: Collection) -> Iterator[str]:
         yield f"  {note}"
     for name in collection.lost_experiments:
         yield "  " + _("experiment %(name)s was seen before and is gone") % {"name": name}
+    for name in collection.lost_models:
+        yield "  " + _("registered model %(name)s was seen before and is gone") % {"name": name}

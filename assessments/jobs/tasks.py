@@ -29,13 +29,16 @@ def run_job(number: int) -> None:
 
 
 def _run_in_child(number: int) -> None:
+    from assessments.jobs.work import lost_worker
+
     command = [sys.executable, str(Path(settings.BASE_DIR) / "manage.py"), "run_job", str(number)]
     child = subprocess.Popen(command)  # noqa: S603 - our own command line
     _children.add(child)
     try:
-        child.wait()
+        status = child.wait()
     finally:
         _children.discard(child)
+    lost_worker(number, f"The process of the job ended without a word (status {status}).")
 
 
 def end_children() -> None:

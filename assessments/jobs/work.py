@@ -6,15 +6,18 @@ and may be called twice without harm; a job that is to be stopped hears of it at
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 from django.utils.translation import get_language, override
+from kombu.exceptions import OperationalError
 
 from assessments.jobs.models import Job
 from assessments.organisations.models import Organisation
@@ -27,6 +30,7 @@ KINDS: Mapping[str, str] = {"refresh": "assessments.ratings.refresh:refresh"}
 
 Report = Callable[[int, int | None, str], None]
 _EVERY_SECONDS = 0.5
+BEAT_SECONDS = 30
 _log = logging.getLogger(__name__)
 
 
@@ -36,8 +40,6 @@ class Cancelled(BaseException):
 
 def request(organisation: Organisation, kind: str, *, by: AbstractBaseUser | None) -> Job:
     """The open job of this kind, or a new one that is queued. One that lost its worker counts as failed."""
-    from assessments.jobs.tasks import run_job
-
     Job.objects.filter(organisation=organisation, kind=kind).silent().update(
         state=Job.State.FAILED, finished_at=timezone.now()
     )
@@ -50,20 +52,33 @@ def request(organisation: Organisation, kind: str, *, by: AbstractBaseUser | Non
                 language=get_language() or "en",
             )
     except IntegrityError:
-        return Job.objects.open().get(organisation=organisation, kind=kind)
-    run_job.delay_on_commit(job.pk)
+        return Job.objects.filter(organisation=organisation, kind=kind).latest("requested_at", "pk")
+    transaction.on_commit(lambda: _enqueue(job))
     return job
+
+
+def _enqueue(job: Job) -> None:
+    """Put the job on the queue; when the broker is out of reach the job has failed and says so."""
+    from assessments.jobs.tasks import run_job
+
+    try:
+        run_job.delay(job.pk)
+    except OperationalError as error:
+        _log.exception("job %s could not be queued", job.pk)
+        _finish(job, Job.State.FAILED, f"The message broker could not be reached: {error}")
 
 
 def requeue_orphans() -> int:
     """Queue again what a process that ended left behind; gives the number of jobs."""
-    from assessments.jobs.tasks import run_job
-
-    orphans = list(Job.objects.orphaned())
+    orphans = [job for job in Job.objects.orphaned() if _take_back(job)]
     for job in orphans:
-        Job.objects.filter(pk=job.pk).update(state=Job.State.QUEUED)
-        run_job.delay(job.pk)
+        _enqueue(job)
     return len(orphans)
+
+
+def _take_back(job: Job) -> bool:
+    """Whether the job was still an orphan when it was set back to waiting."""
+    return bool(Job.objects.orphaned().filter(pk=job.pk).update(state=Job.State.QUEUED))
 
 
 def run(number: int) -> None:
@@ -75,7 +90,7 @@ def run(number: int) -> None:
         return
     job = Job.objects.select_related("organisation").get(pk=number)
     try:
-        with override(job.language):
+        with override(job.language), _beating(job):
             _function(job.kind)(job, _reporter(job))
         state, last = Job.State.DONE, ""
     except Cancelled:
@@ -83,9 +98,39 @@ def run(number: int) -> None:
     except Exception as error:  # the worker must live on; the reason is kept for the reader and in the server's log
         _log.exception("job %s failed", job.pk)
         state, last = Job.State.FAILED, f"{type(error).__name__}: {error}"
-    job.refresh_from_db()
-    job.state, job.finished_at, job.log = state, timezone.now(), "\n".join(filter(None, [job.log, last]))
-    job.save(update_fields=["state", "finished_at", "log"])
+    _finish(job, state, last)
+
+
+def _finish(job: Job, state: Job.State, last: str) -> None:
+    """End an open job; one that was ended by somebody else meanwhile stays as it is."""
+    if last:
+        note(job, last)
+    Job.objects.open().filter(pk=job.pk).update(state=state, finished_at=timezone.now())
+
+
+def lost_worker(number: int, reason: str) -> None:
+    """Note that the process of a job ended without a word."""
+    for job in Job.objects.filter(pk=number, state=Job.State.RUNNING):
+        _finish(job, Job.State.FAILED, reason)
+
+
+@contextlib.contextmanager
+def _beating(job: Job) -> Iterator[None]:
+    """Tell that the job is alive, also while it works for minutes without a word of progress."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(BEAT_SECONDS):
+            Job.objects.filter(pk=job.pk).update(heartbeat_at=timezone.now())
+        connection.close()
+
+    thread = threading.Thread(target=beat, name=f"job-{job.pk}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def cancel(job: Job) -> None:

@@ -13,13 +13,14 @@ from datetime import datetime
 from django.db import transaction
 
 from assessments.evidence import store
-from assessments.evidence.facts import collections_in_force, part_of, project_table
+from assessments.evidence.facts import collections_in_force, parts_of, project_table
 from assessments.evidence.models import Collection
 from assessments.organisations.models import Organisation
 from assessments.ratings.models import AnswerSet, Assessment, CapabilityResult
 from assessments.ratings.results import shorten
 from maturity import canonical, pack
 from maturity.answers import Answers
+from maturity.facts import Part
 from maturity.gaps import Gap, gaps
 from maturity.schema import load_model
 from maturity.scorecard import CapabilityLevel, Scorecard
@@ -36,27 +37,18 @@ def assess(organisation: Organisation, *, as_of: datetime) -> Assessment:
     if not organisation.projects.exists():
         raise NothingToAssess(f"{organisation.key} has no project in scope; add one with add_organisation --project")
     collections = collections_in_force(organisation, until=as_of)
+    stored = parts_of(collections)
     answers = organisation.answer_sets.filter(given_at__lte=as_of).first()
     inputs = pack.Inputs(
         model=load_model(),
-        parts=tuple(part_of(collection) for collection in collections),
+        parts=tuple(one.part for one in stored),
         projects=project_table(organisation),
         answers=Answers.from_json(answers.content) if answers else Answers(),
         parameters=pack.Parameters(as_of=int(as_of.timestamp() * 1000), include_reference=organisation.demo),
     )
     scorecard = pack.compute(inputs)
-    content = pack.write(inputs, scorecard, _stored_tables(collections))
+    content = pack.write(inputs, scorecard, {one.part.source: one.content for one in stored})
     return _keep(organisation, as_of, inputs, scorecard, content, collections, answers)
-
-
-def _stored_tables(collections: Sequence[Collection]) -> dict[str, dict[str, bytes]]:
-    return {
-        collection.source.key: {
-            table: store.path_of(collection.source.organisation_id, entry["sha256"]).read_bytes()
-            for table, entry in collection.manifest.items()
-        }
-        for collection in collections
-    }
 
 
 @transaction.atomic
@@ -81,8 +73,7 @@ def _keep(
         summary=_summary(scorecard, gaps(inputs.model, scorecard)),
     )
     assessment.collections.set(collections)
-    runs = inputs.facts["runs"]
-    experiments = dict(zip(runs["run"], runs["experiment"], strict=True))
+    experiments = _experiments(inputs.parts)
     CapabilityResult.objects.bulk_create(
         CapabilityResult(
             assessment=assessment, capability=capability.capability, detail=_detail(capability, scorecard, experiments)
@@ -90,6 +81,16 @@ def _keep(
         for capability in scorecard.capabilities
     )
     return assessment
+
+
+def _experiments(parts: Sequence[Part]) -> dict[str, str]:
+    """The experiment of each run, both written ``source:id``, for links to the run's page."""
+    return {
+        f"{part.source}:{run}": f"{part.source}:{experiment}"
+        for part in parts
+        if "runs" in part.tables
+        for run, experiment in zip(part.tables["runs"]["run"], part.tables["runs"]["experiment"], strict=True)
+    }
 
 
 def _summary(scorecard: Scorecard, blocking: Sequence[Gap]) -> dict[str, object]:

@@ -98,8 +98,8 @@ class Result:
 
 
 def latest(organisation: Organisation) -> Result | None:
-    """The newest result of an organisation, None before the first assessment."""
-    assessment = organisation.assessments.select_related("organisation").first()
+    """The result of the latest date, and of those the one made last; None before the first assessment."""
+    assessment = organisation.assessments.select_related("organisation").order_by("-as_of", "-pk").first()
     return Result(assessment) if assessment else None
 
 

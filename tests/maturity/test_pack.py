@@ -162,6 +162,37 @@ def test_a_hostile_pack_is_refused(hostile: bytes, told: str) -> None:
         pack.verify(hostile)
 
 
+def test_members_that_overlap_are_refused() -> None:
+    whole = bytearray(zipped({"model/a.yaml": bytes(1000), "model/b.yaml": bytes(1000)}))
+    directory = whole.index(b"PK\x01\x02")
+    second = whole.index(b"PK\x01\x02", directory + 4)
+    for place in (directory, second):  # both members claim more than the file holds
+        whole[place + 20 : place + 28] = (2000).to_bytes(4, "little") * 2
+    with pytest.raises(pack.PackError, match="overlap"):
+        pack.verify(bytes(whole))
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("parameters.json", lambda text: text.replace(str(NOW + 1000).encode(), b"1000000000000000000")),
+        ("parameters.json", lambda text: b"[" * 100_000),
+        ("projects.json", lambda text: b"null\n"),
+        ("answers.json", lambda text: b'{"claims":[{"practice":"ZZ1.1.1","code":"F"}]}\n'),
+    ],
+)
+def test_inputs_that_make_no_sense_are_refused_in_one_sentence(content: bytes, name: str, change: object) -> None:
+    with pytest.raises(pack.PackError):
+        pack.verify(rewritten(content, name, change))
+
+
+def test_a_manifest_written_in_another_way_is_found(content: bytes) -> None:
+    with zipfile.ZipFile(BytesIO(content)) as archive:
+        members = {n: archive.read(n) for n in archive.namelist()}
+    members["manifest.json"] = members["manifest.json"].replace(b'{"format"', b'{ "format"')
+    assert "manifest.json was altered" in pack.verify(pack._container(members)).faults[0]
+
+
 def test_the_command_verifies_offline_without_django(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "result.dlemm"
     file.write_bytes(content)

@@ -1,20 +1,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.utils import timezone
 
 from assessments.evidence import store
 from assessments.evidence.collect import AlreadyCollecting, accept, collect
-from assessments.evidence.facts import facts_of
-from assessments.evidence.models import AliasSighting, Collection
+from assessments.evidence.facts import collections_in_force, parts_of, project_table
+from assessments.evidence.models import AliasSighting, Collection, Source
+from assessments.organisations.models import Organisation
+from maturity.assembly import assemble
+from maturity.facts import Facts
 from tests.assessments.conftest import Scripted, World
 
 HOUR = 3_600_000
 START = 1_700_000_000_000
 FAR = datetime(2030, 1, 1, tzinfo=UTC)
 Use = Callable[[Scripted], None]
+
+
+def facts_of(organisation: Organisation) -> tuple[Facts, list[Collection]]:
+    """The facts an assessment would look at in the far future, and the collections behind them."""
+    collections = collections_in_force(organisation, until=FAR)
+    return assemble([one.part for one in parts_of(collections)], project_table(organisation)), collections
 
 
 def experiment(number: str) -> dict[str, object]:
@@ -39,7 +49,7 @@ def source_of(world: World):
 def test_what_was_read_can_be_read_back_with_its_project(world: World, scripted: Use) -> None:
     scripted(Scripted({"experiments": [experiment("1")], "runs": [run("a"), run("b")]}))
     collection = collect(source_of(world))
-    facts, _, used = facts_of(world.acme, until=FAR)
+    facts, used = facts_of(world.acme)
     assert collection.state == Collection.State.COMPLETE
     assert used == [collection]
     assert list(facts["runs"]["run"]) == ["mlflow:a", "mlflow:b"]
@@ -61,7 +71,7 @@ def test_a_server_that_is_down_leaves_the_last_facts_in_force(world: World, scri
     unread = dict.fromkeys(("experiments", "runs", "logged_models", "artifacts", "registry"), "unreachable: down")
     scripted(Scripted(unread=unread, now=START + HOUR))
     failed = collect(source_of(world))
-    facts, _, used = facts_of(world.acme, until=FAR)
+    facts, used = facts_of(world.acme)
     assert failed.state == Collection.State.FAILED
     assert used == [good]
     assert list(facts["runs"]["run"]) == ["mlflow:a"]
@@ -70,7 +80,7 @@ def test_a_server_that_is_down_leaves_the_last_facts_in_force(world: World, scri
 def test_rows_of_a_stream_that_broke_off_are_thrown_away(world: World, scripted: Use) -> None:
     scripted(Scripted({"experiments": [experiment("1")], "runs": [run("a")]}, unread={"runs": "server_error: 500"}))
     collection = collect(source_of(world))
-    facts, _, _ = facts_of(world.acme, until=FAR)
+    facts, _ = facts_of(world.acme)
     assert collection.state == Collection.State.PARTIAL
     assert len(facts["runs"]) == 0
     assert len(facts["experiments"]) == 1
@@ -83,9 +93,9 @@ def test_an_experiment_that_vanished_is_an_alarm_and_not_a_smaller_organisation(
     suspect = collect(source_of(world))
     assert suspect.state == Collection.State.SUSPECT
     assert suspect.lost_experiments == ["2"]
-    assert facts_of(world.acme, until=FAR)[2] == [good]
+    assert facts_of(world.acme)[1] == [good]
     accept(suspect)
-    assert facts_of(world.acme, until=FAR)[2] == [suspect]
+    assert facts_of(world.acme)[1] == [suspect]
 
 
 def test_an_interrupted_collection_keeps_nothing_and_loses_nothing(world: World, scripted: Use) -> None:
@@ -97,12 +107,12 @@ def test_an_interrupted_collection_keeps_nothing_and_loses_nothing(world: World,
         collect(source_of(world))
     assert Collection.objects.first().state == Collection.State.INTERRUPTED
     assert set(store.folder(world.acme.pk).iterdir()) == files
-    assert facts_of(world.acme, until=FAR)[2] == [good]
+    assert facts_of(world.acme)[1] == [good]
 
 
 def test_a_source_is_read_by_one_process_at_a_time(world: World, scripted: Use) -> None:
     scripted(Scripted())
-    Collection.objects.create(source=source_of(world), started_at=FAR, process="another-machine:1")
+    Collection.objects.create(source=source_of(world), started_at=timezone.now(), process="another-machine:1")
     with pytest.raises(AlreadyCollecting, match="mlflow is being collected"):
         collect(source_of(world))
 
@@ -114,7 +124,7 @@ def test_a_collection_whose_process_died_does_not_block_the_next(world: World, s
     process = subprocess.Popen(["true"])
     process.wait()
     left = Collection.objects.create(
-        source=source_of(world), started_at=FAR, process=f"{socket.gethostname()}:{process.pid}"
+        source=source_of(world), started_at=timezone.now(), process=f"{socket.gethostname()}:{process.pid}"
     )
     scripted(Scripted())
     assert collect(source_of(world)).state == Collection.State.COMPLETE
@@ -143,7 +153,7 @@ def test_an_altered_file_is_noticed(world: World, scripted: Use) -> None:
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(store.EvidenceDamaged, match="altered"):
-        facts_of(world.acme, until=FAR)
+        facts_of(world.acme)
 
 
 def test_a_secret_opens_only_for_the_address_it_was_given_for(world: World) -> None:
@@ -157,4 +167,49 @@ def test_a_secret_opens_only_for_the_address_it_was_given_for(world: World) -> N
     source.config = {"base_url": "http://elsewhere.example"}
     with pytest.raises(BadSignature):
         source.full_config()
-    assert not source.has_secret
+
+
+@pytest.mark.parametrize("process", ["replaced-container:8", "{host}:1"])
+def test_a_collection_that_fell_silent_long_ago_does_not_block_the_source(
+    world: World, scripted: Use, process: str
+) -> None:
+    import socket
+
+    long_ago = timezone.now() - timedelta(days=400)
+    process = process.format(host=socket.gethostname())
+    Collection.objects.create(source=source_of(world), started_at=long_ago, heartbeat_at=long_ago, process=process)
+    scripted(Scripted())
+    assert collect(source_of(world)).state == Collection.State.COMPLETE
+
+
+def test_registered_models_that_vanished_are_an_alarm_too(world: World, scripted: Use) -> None:
+    scripted(Scripted({"registered_models": [{"name": "fraud"}, {"name": "churn"}]}))
+    good = collect(source_of(world))
+    scripted(Scripted({"registered_models": [{"name": "fraud"}]}, now=START + HOUR))
+    suspect = collect(source_of(world))
+    assert (suspect.state, suspect.lost_models) == (Collection.State.SUSPECT, ["churn"])
+    assert facts_of(world.acme)[1] == [good]
+
+
+@pytest.mark.parametrize("table", ["experiments", "aliases"])
+def test_a_damaged_file_of_the_last_collection_does_not_stop_the_next(world: World, scripted: Use, table: str) -> None:
+    alias = {"name": "m", "alias": "champion", "version": "m/1"}
+    scripted(Scripted({"experiments": [experiment("1")], "aliases": [alias]}))
+    first = collect(source_of(world))
+    store.path_of(world.acme.pk, first.manifest[table]["sha256"]).unlink()
+    scripted(Scripted({"experiments": [experiment("2")], "aliases": [alias]}, now=START + HOUR))
+    second = collect(source_of(world))
+    assert second.state in (Collection.State.COMPLETE, Collection.State.SUSPECT)
+    assert AliasSighting.objects.count() == 1
+
+
+def test_a_new_source_that_is_down_does_not_hide_what_another_one_told(world: World, scripted: Use) -> None:
+    scripted(Scripted({"experiments": [experiment("1")], "runs": [run("a")]}))
+    collect(source_of(world))
+    second = Source.objects.create(organisation=world.acme, key="second", config={"base_url": "http://127.0.0.1:9"})
+    streams = ("experiments", "runs", "logged_models", "artifacts", "registry")
+    scripted(Scripted(unread=dict.fromkeys(streams, "unreachable: down"), now=START + HOUR))
+    collect(second)
+    facts, used = facts_of(world.acme)
+    assert list(facts.statements) == ["mlflow"]
+    assert len(used) == 2

@@ -6,13 +6,18 @@ from datetime import timedelta
 
 import pytest
 from celery.contrib.testing.worker import start_worker
+from django.core.signing import BadSignature
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from kombu.exceptions import OperationalError
 
 from assessments.celery import app
+from assessments.evidence import collect as collecting
+from assessments.evidence.models import Source
 from assessments.jobs import work
 from assessments.jobs.models import Job
+from assessments.jobs.tasks import run_job
 from assessments.ratings.models import Assessment
 from tests.assessments.conftest import Scripted, World
 
@@ -138,3 +143,59 @@ def test_the_button_reaches_a_real_worker(client: Client, world: World, queue: N
         while time.monotonic() < deadline and not Job.objects.get().ended:
             time.sleep(0.05)
     assert Job.objects.get().state == Job.State.DONE
+
+
+def test_a_source_whose_secret_cannot_be_opened_does_not_stop_the_others(world: World, scripted: Use) -> None:
+    broken = world.acme.sources.get()
+    Source.objects.create(organisation=world.acme, key="zz-good", config={"base_url": "http://127.0.0.1:9"})
+    good = Scripted()
+
+    def connect(source: Source) -> Scripted:
+        if source.pk == broken.pk:
+            raise BadSignature("the stored secret belongs to another address; enter it again")
+        return good
+
+    scripted(good)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(collecting, "connect", connect)
+        job = refresh_of(world)
+        work.run(job.pk)
+    job.refresh_from_db()
+    assert job.state == Job.State.DONE
+    assert "another address" in job.log
+    assert Assessment.objects.count() == 1
+
+
+def test_a_job_that_was_ended_meanwhile_stays_ended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = refresh_of(world)
+
+    def slow(job: Job, report: work.Report) -> None:
+        Job.objects.filter(pk=job.pk).update(state=Job.State.FAILED)
+
+    monkeypatch.setattr(work, "_function", lambda kind: slow)
+    work.run(job.pk)
+    job.refresh_from_db()
+    assert job.state == Job.State.FAILED
+
+
+def test_a_process_that_ends_without_a_word_fails_its_job(world: World) -> None:
+    job = Job.objects.create(organisation=world.acme, kind="refresh", state=Job.State.RUNNING)
+    work.lost_worker(job.pk, "The process of the job ended without a word (status -9).")
+    job.refresh_from_db()
+    assert job.state == Job.State.FAILED
+    assert "status -9" in job.log
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_broker_out_of_reach_is_told_and_does_not_block_the_button(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(number: int) -> None:
+        raise OperationalError("no broker at this address")
+
+    monkeypatch.setattr(run_job, "delay", unreachable)
+    first = work.request(world.acme, "refresh", by=world.alice)
+    first.refresh_from_db()
+    assert first.state == Job.State.FAILED
+    assert "could not be reached" in first.log
+    assert work.request(world.acme, "refresh", by=world.alice) != first

@@ -48,6 +48,9 @@ def test_a_source_that_cannot_be_read_ends_with_a_status_of_its_own(world: World
         (("collect", "nowhere"), "add_source"),
         (("assess", "nowhere"), "no organisation"),
         (("assess", "acme", "--as-of", "yesterday"), "is not a time"),
+        (("assess", "acme", "--as-of", "2090-01-01T00:00Z"), "in the future"),
+        (("set_project", "acme", "no-such-project"), "no project"),
+        (("set_project", "acme", "fraud", "--idea-at", "soon"), "is not a date"),
         (("answer", "acme", "no-such-file.yaml"), "cannot be read"),
     ],
 )
@@ -62,3 +65,20 @@ def test_a_faulty_answers_file_is_refused_whole_with_every_fault(world: World, t
     with pytest.raises(CommandError, match=r"(?s)2 fault.*DG1\.1\.1.*ZZ9\.9\.9"):
         run("answer", "acme", str(file))
     assert not Organisation.objects.get(key="acme").answer_sets.exists()
+
+
+def test_what_mlflow_cannot_know_of_a_project_is_entered(world: World) -> None:
+    run(
+        "set_project",
+        "acme",
+        "fraud",
+        "--idea-at",
+        "2026-01-31",
+        "--started-at",
+        "2026-02-10",
+        "--models",
+        "fraud*, f-*",
+    )
+    project = world.acme.projects.get()
+    assert project.idea_at.isoformat() == "2026-01-31T00:00:00+00:00"
+    assert project.registered_models == ["fraud*", "f-*"]

@@ -50,4 +50,7 @@ def _time(text: str | None) -> datetime:
         time = None
     if time is None:
         raise CommandError(f"{text!r} is not a time; write it such as 2026-03-31T12:00Z")
-    return time if timezone.is_aware(time) else timezone.make_aware(time)
+    time = time if timezone.is_aware(time) else timezone.make_aware(time)
+    if time > timezone.now():
+        raise CommandError(f"{text!r} lies in the future; nobody can have looked then")
+    return time
