@@ -14,7 +14,11 @@ from integrations.connectors.mlflow_models import conda_pinned, read_model_file,
 from integrations.connectors.mlflow_rows import Row
 
 FOLDERS = ("explain", "export", "model", "reports", "technical_file")
-"""Folders whose content is listed too; of any other folder only the name is kept, with a slash at its end."""
+"""Folders that are opened first, and kept however many files they hold.
+
+Of a folder that is not opened only the name is kept, with a slash at its end: what lies in it is unknown."""
+_MOST_FOLDERS = 8  # opened for one owner
+_MOST_FILES = 200  # in any other folder: more are outputs such as checkpoints or images, not worth their rows
 
 _MOST_FAILURES = 10  # in a row: then the artifact store is out of order, and asking on would only load it
 _ROWS_PER_WRITE = 1000
@@ -79,7 +83,7 @@ class Lookups:
             raise self._given_up or self._failures[-1]
 
     def _look(self, owner: str, files: Callable[[str], list[tuple[str, bool]]]) -> set[str] | None:
-        """List an owner's files, those of the known folders included; None when that failed."""
+        """List an owner's files, those in folders included; None when that failed."""
         if self._given_up is not None:
             return None
         self.asked += 1
@@ -96,15 +100,21 @@ class Lookups:
         return set(paths)
 
     def _paths_below(self, files: Callable[[str], list[tuple[str, bool]]]) -> list[str]:
-        paths: list[str] = []
-        for path, is_folder in files(""):
-            if not is_folder:
-                paths.append(path)
-            elif path in FOLDERS:
-                paths += [name + "/" * deeper for name, deeper in files(path)]
-            else:
-                paths.append(f"{path}/")
-        return sorted(set(paths))
+        found = files("")
+        paths = {path for path, is_folder in found if not is_folder}
+        waiting = {path for path, is_folder in found if is_folder}
+        for _ in range(_MOST_FOLDERS):
+            if not waiting:
+                break
+            folder = min(waiting, key=_urgency)
+            waiting.remove(folder)
+            inside = files(folder)
+            if folder not in FOLDERS and len(inside) > _MOST_FILES:
+                paths.add(f"{folder}/")
+                continue
+            paths.update(path for path, is_folder in inside if not is_folder)
+            waiting.update(path for path, is_folder in inside if is_folder)
+        return sorted(paths | {f"{folder}/" for folder in waiting})
 
     def _failed(self, owner: str, fault: Refused) -> None:
         if fault.reason in _SERVER_GONE:
@@ -135,3 +145,8 @@ class Lookups:
         if "requirements.txt" in names:
             return requirements_pinned(content("requirements.txt"))
         return "conda.yaml" in names and conda_pinned(content("conda.yaml"))
+
+
+def _urgency(folder: str) -> tuple[bool, int, str]:
+    """Known folders are opened first, then the others from the top down."""
+    return folder not in FOLDERS, folder.count("/"), folder

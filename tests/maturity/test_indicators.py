@@ -66,6 +66,7 @@ def live(*versions):
         ({"stage": "evaluate"}, False),
         ({"stage": "retrain"}, True),
         ({"stage": "Train"}, False),
+        ({"stage": " train "}, True),
         ({"stage": None}, False),
         ({"stage": None, "models": [{}]}, True),
         ({"stage": "deploy", "models": [{}]}, False),
@@ -89,6 +90,41 @@ def test_a_trial_is_an_ordinary_run_of_all():
     everything = indicator("{population: ALL, share: {param: seed}}")
     parent = {"stage": "train", "children": [{"times": 5, "stage": "train", "params": {"seed": 1}}]}
     assert counted(everything, parent) == (5, 6)
+
+
+def test_a_stage_is_one_stage_with_or_without_blanks_around_it():
+    tagged = indicator("{population: ALL, share: {tag: dlemm.stage, equals: evaluate}}")
+    members = indicator("{population: EVALUATE, share: {tag: dlemm.stage}}")
+    assert counted(tagged, {"stage": "evaluate "}) == (1, 1)
+    assert counted(members, {"stage": "evaluate "}) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("parent", "counts"),
+    [
+        ({"day": -11}, 1),
+        ({"day": -10}, 1),
+        ({"day": -9}, 10),
+        ({"day": -11, "experiment": "e2"}, 10),
+        ({"day": -11, "status": "FAILED"}, 9),
+    ],
+)
+def test_runs_hide_behind_a_parent_only_in_its_experiment_and_after_its_start(parent, counts):
+    children = {"times": 9, "stage": "train", "parent": "good"}
+    good = {"id": "good", "stage": "train", "params": {"seed": 1}, **parent}
+    assert counted(TRAINED, good, children)[1] == counts
+
+
+def test_runs_that_are_each_others_parents_hide_none():
+    def circle(*ids):
+        return [{"id": one, "parent": ids[i - 1], "stage": "train"} for i, one in enumerate(ids)]
+
+    assert counted(TRAINED, *circle("a", "b")) == (0, 2)
+    assert counted(TRAINED, *circle("a", "b", "c"), {"id": "d", "parent": "a", "stage": "train"}) == (0, 3)
+    assert counted(TRAINED, *circle("a", "b"), {"id": "x", "stage": "train"}, {"parent": "x", "stage": "train"}) == (
+        0,
+        3,
+    )
 
 
 def test_a_run_that_names_itself_as_parent_still_counts():
@@ -231,6 +267,62 @@ def test_a_stream_that_could_not_be_read_is_no_evidence_of_absence(stream):
     assert finding.details == {"stream": stream, "source": SOURCE, "why": f"{stream} said so"}
 
 
+@pytest.mark.parametrize(
+    ("version", "project", "outcome"),
+    [
+        ({}, "p", Outcome.COULD_NOT_LOOK),
+        ({}, None, None),
+        ({"project": "p"}, "p", None),
+        ({"project": "p"}, "q", Outcome.NO_EVIDENCE),
+        ({"run": None}, "p", Outcome.NO_EVIDENCE),
+    ],
+)
+def test_what_may_belong_to_a_project_through_an_unread_run_could_not_be_looked_at(version, project, outcome):
+    for stream in ("runs", "experiments"):
+        example = {
+            "projects": [{"project": "p"}, {"project": "q"}],
+            "versions": [{"deployed": -5, "run": "r9", **version}],
+            "streams": {stream: "could_not_look"},
+        }
+        finding = found(RELEASED, example, project)
+        assert finding.outcome is outcome
+        if outcome is Outcome.COULD_NOT_LOOK:
+            assert finding.details == {"stream": stream, "source": SOURCE, "why": f"{stream} said so"}
+
+
+def test_a_version_beside_one_that_may_belong_to_the_project_does_not_speak_for_both():
+    versions = [{"deployed": -5, "project": "p"}, {"deployed": -5, "run": "r9"}]
+    example = {"projects": [{"project": "p"}], "versions": versions, "streams": {"runs": "could_not_look"}}
+    assert found(RELEASED, example, "p").outcome is Outcome.COULD_NOT_LOOK
+    assert found(TRAINED, {**example, "streams": {}}, "p").outcome is Outcome.NO_EVIDENCE
+
+
+def test_a_first_release_could_not_be_looked_at_while_its_project_is_unknown():
+    example = {
+        "projects": [{"project": "p", "idea": -90}],
+        "versions": [{"deployed": -5, "run": "r9"}],
+        "streams": {"runs": "could_not_look"},
+    }
+    assert found(indicator("{function: lead_time_known}"), example).outcome is Outcome.COULD_NOT_LOOK
+
+
+def test_a_run_may_belong_to_a_project_through_an_unread_experiment():
+    example = {"projects": [{"project": "p"}], "streams": {"experiments": "could_not_look"}}
+    assert found(TRAINED, {**example, "runs": [{"stage": "train"}]}, "p").outcome is Outcome.COULD_NOT_LOOK
+    assert found(TRAINED, {**example, "runs": [{"stage": "train", "project": "p"}]}, "p").value == 0
+
+
+def test_of_a_share_that_must_be_small_those_counted_are_the_failing_ones():
+    bad = indicator("{population: RELEASED, share: {tag: dlemm.rolled_back_at}}", kind="bound_le")
+    example = {"versions": [{"deployed": -5}, {"deployed": -9, "tags": {"rolled_back_at": {"day": -8}}}]}
+    finding = found(bad, example)
+    assert (finding.value, finding.numerator, finding.denominator) == (Fraction(1, 2), 1, 2)
+    assert (finding.passing, finding.failing) == (("s:m/1",), ("s:m/2",))
+    most = indicator("{population: RELEASED, max: {metric: acc}}", kind="bound_le")
+    measured = found(most, {"versions": [{"deployed": -5, "run": {"metrics": {"acc": 1}}}, {"deployed": -5}]})
+    assert (measured.passing, measured.failing) == (("s:m/1",), ("s:m/2",))
+
+
 def test_a_stream_that_is_not_asked_for_does_not_matter():
     example = {"runs": [{"stage": "train", "params": {"seed": 1}}], "streams": {"registry": "could_not_look"}}
     assert found(TRAINED, example).value == 1
@@ -279,6 +371,26 @@ def test_an_unread_file_list_does_not_matter_where_the_answer_is_known_without_i
     assert counted(both, unread) == (0, 1)
     assert counted(either, {**unread, "params": {"seed": 1}}) == (1, 1)
     assert found(neither, {"runs": [unread]}).outcome is Outcome.COULD_NOT_LOOK
+
+
+@pytest.mark.parametrize(
+    ("pattern", "folder", "outcome"),
+    [
+        ("a.txt", "docs/", Outcome.COULD_NOT_LOOK),
+        ("docs/a.txt", "docs/", Outcome.COULD_NOT_LOOK),
+        ("docs/a.txt", "plots/", None),
+        ("docs/a.txt", "docs/deep/", None),
+        ("docs/*/a.txt", "docs/deep/", Outcome.COULD_NOT_LOOK),
+        ("docs/a.txt", "docs/a.txt/", None),
+        ("docs/**.txt", "docs/deep/", Outcome.COULD_NOT_LOOK),
+        ("**", "docs/", None),
+    ],
+)
+def test_a_file_that_may_lie_in_a_folder_nobody_opened_is_unknown(pattern, folder, outcome):
+    what = indicator(f"{{population: TRAIN, share: {{artifact: ['{pattern}']}}}}")
+    finding = found(what, {"runs": [{"stage": "train", "artifacts": [folder, "b.txt"]}]})
+    assert finding.outcome is outcome
+    assert finding.value == {None: Fraction(pattern == "**")}.get(outcome)
 
 
 # projects and sources
@@ -362,6 +474,37 @@ def test_the_order_of_rows_does_not_change_a_finding():
 
 
 # small parts
+
+
+@pytest.mark.parametrize(
+    ("text", "has"),
+    [
+        ("# Data", True),
+        ("## 2. data and labels", True),
+        ("**Data**", True),
+        ("**Data**:", True),
+        ("Data:", True),
+        ("数据\n# Data：", True),
+        ("Data\r\n----", True),
+        ("* __Data__", False),
+        ("Data were collected last year.", False),
+        ("Data: some", False),
+        ("Data", False),
+        ("#Data", False),
+        ("# Database", False),
+        ("# The data", False),
+        ("**Data** were collected", False),
+        ("Data " + "were collected in many places " * 4 + ":", False),
+    ],
+)
+def test_a_heading_is_a_marked_line_and_no_prose(text, has):
+    what = indicator("{population: ALL, share: {tag: mlflow.note.content, heading: data}}")
+    assert counted(what, {"tags": {"mlflow.note.content": text}}) == (int(has), 1)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("a" * 1000, (1, 1)), (" " + "b" * 1000 + "a", (0, 1))])
+def test_a_regular_expression_looks_at_the_first_thousand_characters(text, expected):
+    assert counted(indicator("{population: ALL, share: {tag: dlemm.x, matches: a}}"), {"tags": {"x": text}}) == expected
 
 
 def test_the_named_conditions_and_functions_are_exactly_those_of_the_vocabulary():

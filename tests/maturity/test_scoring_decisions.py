@@ -396,6 +396,15 @@ def test_a_check_is_not_waived_while_its_population_is_seen(seen: Finding | Verd
     assert all(leaf.values is not None for leaf in found.ratings[0].leaves)
 
 
+@pytest.mark.parametrize("outcome", [Outcome.NO_EVIDENCE, Outcome.NOT_MET])
+def test_a_check_is_not_waived_while_members_without_a_value_are_seen(outcome: Outcome) -> None:
+    valueless = replace(unmeasured("OTHER", outcome), failing=("s:m/1", "s:m/2"))
+    found = result(TWO, valueless, waived(f"{P}/2"))
+    assert found.ratings[0].waiver is not None
+    assert found.ratings[0].waiver.key == "waiver_contradicted"
+    assert found.ratings[0].waiver.details["n"] == "2"
+
+
 def test_waivers_of_checks_cannot_waive_a_practice_that_must_apply() -> None:
     both = [waived(f"{P}/1"), waived(f"{P}/2")]
     kept = result(TWO, *both)

@@ -49,7 +49,15 @@ def test_exists_is_a_condition_that_everything_fulfils():
         ("{population: TRAIN, share: {param: a, is: b}}", "share.is"),
         ("{population: TRAIN, share: {param: a, equals: true}}", "share.equals"),
         ("{population: TRAIN, share: {param: a, matches: '('}}", "share.matches"),
+        ("{population: TRAIN, share: {param: a, matches: '(a+)+$'}}", "share.matches"),
+        ("{population: TRAIN, share: {param: a, matches: '((a*))*'}}", "share.matches"),
+        ("{population: TRAIN, share: {param: a, matches: '(a|a)*b'}}", "share.matches"),
+        ("{population: TRAIN, share: {param: a, matches: '(?:x(a|b)y){2,}'}}", "share.matches"),
+        ("{population: TRAIN, share: {param: a, matches: '([)]a+)+'}}", "share.matches"),
+        ("{population: TRAIN, share: {param: a, matches: '.*.*.*.*b'}}", "share.matches"),
+        (f"{{population: TRAIN, share: {{param: a, matches: '{'a' * 201}'}}}}", "share.matches"),
         ("{population: TRAIN, share: {param: a, min_length: '4'}}", "share.min_length"),
+        ("{population: TRAIN, share: {param: a, heading: 4}}", "share.heading"),
         ("{population: TRAIN, share: {param: a, names: person}}", "share.names"),
         ("{population: TRAIN, share: {field: description}}", "share.field"),
         ("{population: INPUTS, share: {param: a}}", "share.param"),
@@ -82,6 +90,14 @@ def test_exists_is_a_condition_that_everything_fulfils():
 def test_a_fault_is_named_with_its_place(text, place):
     _, faults = parsed(text)
     assert [fault for fault in faults if fault.startswith(f"{place}: ")], faults
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["(^|,)(a|b)(,|$)", "(?i)^true$", "[(+*]+x", r"\(a+\)+", "(ab){2,3}", "(a+)?b", "^[a-z]+-[a-z]+-[0-9]{1,4}$"],
+)
+def test_a_regular_expression_that_ends_soon_is_taken(pattern):
+    assert parsed(f"{{population: TRAIN, share: {{param: a, matches: '{pattern}'}}}}")[1] == []
 
 
 def test_every_fault_of_a_measure_is_reported_at_once():

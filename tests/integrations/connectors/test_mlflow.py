@@ -145,9 +145,9 @@ def test_a_model_without_files_has_no_pins_and_its_description_is_missing(filled
     assert "has_signature" not in row
 
 
-def test_artifacts_are_listed_one_level_deep_and_known_folders_two(filled: Filled, sink: Recorder) -> None:
+def test_artifacts_are_listed_with_those_in_folders(filled: Filled, sink: Recorder) -> None:
     paths = {row["path"] for row in sink.of("artifacts", "owner", filled.content["model"]["run"])}
-    assert paths == {"top.txt", "reports/eval.json", "explain/cam/", "plots/"}
+    assert paths == {"top.txt", "reports/eval.json", "explain/cam/a.txt", "plots/p.txt"}
     of_model = {row["path"] for row in sink.of("artifacts", "owner", filled.content["model"]["logged_model"])}
     assert {"MLmodel", "requirements.txt", "conda.yaml"} <= of_model
     assert {"owner": filled.content["model"]["run"], "read": True} in sink.tables["artifact_listings"]
