@@ -113,8 +113,9 @@ def _with_projects(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
 
 
 def _tagged(tags: pd.DataFrame, owner: str, known: set[str], ids: pd.Series) -> pd.Series:
-    rows = tags[(tags["key"] == PROJECT_TAG) & tags["value"].isin(known)]
-    return ids.map(dict(zip(rows[owner], rows["value"], strict=True))).astype("object")
+    rows = tags[tags["key"] == PROJECT_TAG]
+    named = {key: str(value).strip() for key, value in zip(rows[owner], rows["value"], strict=True)}
+    return ids.map({key: value for key, value in named.items() if value in known}).astype("object")
 
 
 def _matching(projects: pd.DataFrame, column: str, name: str) -> str | None:

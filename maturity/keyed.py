@@ -1,8 +1,9 @@
 """Quick look-ups over the long fact tables: texts and numbers by key, built once per key that is asked for.
 
-Takes a frame with an owner, a key and a value column; gives plain dictionaries from owner to value. A text comes without
-the blanks around it, in this one place, and an empty one is absent. A metric that is not finite (NaN, an infinity, or ±1.797e308, which is how a database stores an infinity) is not
-a number and therefore absent as well.
+Takes a frame with an owner, a key and a value column; gives plain dictionaries from owner to value. A text comes
+without the blanks around it, and an empty one is absent. A metric that is not finite (NaN, an infinity, or ±1.797e308,
+which is how a database stores an infinity) is not a number and therefore absent as well. Texts that hold a time, a
+number or headings are read here too.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ population and one of ``share``, ``count``, ``median``, ``min``, ``max``, ``late
       share: {all: [{param: seed}, {not: {tag: mlflow.source.git.dirty, equals: 'true'}}]}
 
 Conditions: ``all``, ``any``, ``not``; ``tag``, ``param``, ``field``, ``declared`` (with ``equals``, ``in``, ``not_in``,
-``matches``, ``min_length``, ``heading`` or ``names``; alone they ask for a non-empty text); ``metric`` and ``value`` (with
-``equals``, ``ge``, ``le``, ``gt``, ``lt``); ``metrics`` and ``params`` (a pattern, with ``at_least``); ``flag``,
+``matches``, ``min_length``, ``heading`` or ``names``; alone they ask for a non-empty text); ``metric`` and ``value``
+(with ``equals``, ``ge``, ``le``, ``gt``, ``lt``); ``metrics`` and ``params`` (a pattern, with ``at_least``); ``flag``,
 ``artifact``, ``member``, ``started_within_days``, ``holds`` (a named condition), and the relations of ``RELATIONS``.
 ``exists`` alone is a condition that everything fulfils. In a pattern ``*`` stands for any text without a slash, ``**``
 for any text, ``<part>`` is like ``*``, and then distinct parts are counted.

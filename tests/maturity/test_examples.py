@@ -83,6 +83,18 @@ def test_a_measured_indicator_has_an_example_of_every_kind(indicator):
     assert all(set(example) <= set(KEYS) for example in indicator.examples)
 
 
+@pytest.mark.parametrize("key", ["DEL-01", "DAT-04"])
+def test_what_a_project_has_few_of_is_judged_from_one(model, key):
+    indicator = INDICATORS[key]
+    (example,) = (example for example in indicator.examples if example["case"] == "met")
+    finding = measure(model, indicator, facts_of(example), as_of=AS_OF, project=None)
+    assert finding.n == 1 >= indicator.n_min
+
+
+def test_no_first_release_in_the_window_is_no_evidence_and_not_zero():
+    assert INDICATORS["DEL-01"].absence == "neutral"
+
+
 def test_an_indicator_without_a_measure_says_why_and_has_no_examples():
     without = [indicator for indicator in INDICATORS.values() if indicator.measure is None]
     assert without
