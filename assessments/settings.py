@@ -235,4 +235,6 @@ LOGGING = {
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
+    # The embedded broker has no host name, and Celery's client warns of that each time.
+    "loggers": {"kombu.connection": {"level": "ERROR"}},
 }
