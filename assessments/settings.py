@@ -31,7 +31,7 @@ def _names(text: str) -> list[str]:
 
 def _folder(text: str) -> Path:
     path = Path(text).expanduser().resolve()
-    path.mkdir(parents=True, exist_ok=True)
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not os.access(path, os.W_OK):
         raise ValueError(f"{path} is not writable")
     return path

@@ -3,6 +3,7 @@
 from django.contrib import admin
 from django.contrib.auth.views import LogoutView
 from django.urls import include, path
+from django.views.generic import RedirectView
 from django.views.i18n import set_language
 
 from assessments.web import capability, help_pages, home, jobs, overview, report, sign_in, sources
@@ -24,5 +25,10 @@ urlpatterns = [
     path("organisations/<slug:key>/report/", report.page, name="report"),
     path("organisations/<slug:key>/report/<slug:language>.<slug:kind>", report.file, name="report-file"),
     path("api/v1/", include("assessments.api.urls")),
+    path(
+        "admin/login/",
+        sign_in.open_to_all(RedirectView.as_view(pattern_name="sign-in", query_string=True)),
+        name="operators-sign-in",
+    ),
     path("admin/", admin.site.urls),
 ]

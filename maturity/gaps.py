@@ -8,7 +8,8 @@ Closing every gap of a capability lifts it by at least one level.
 A gap says what kind of effort would close it, from the cheapest:
 
 - *connect*: a source that could tell is not connected, could not be read, or was read too long ago;
-- *affirm*: an assessor has to see a document, interview somebody, or confirm that something does not apply;
+- *affirm*: an assessor has to see a document or an export of a system that nothing here reads, interview somebody, or
+  confirm that something does not apply;
 - *log*: the work may be done, but nothing or too little of it was recorded;
 - *improve*: what was seen falls short.
 
@@ -87,10 +88,10 @@ class Gap:
 
 
 _KINDS = {
-    **dict.fromkeys(("no_source", "not_supported", "could_not_look", "undated", "dated_later"), GapKind.CONNECT),
+    **dict.fromkeys(("no_source", "could_not_look", "undated", "dated_later"), GapKind.CONNECT),
     **dict.fromkeys(("expired", "met"), GapKind.CONNECT),
     **dict.fromkeys(("nothing_found", "too_few", "absence_counts"), GapKind.LOG),
-    "not_applicable_unwaived": GapKind.AFFIRM,
+    **dict.fromkeys(("not_applicable_unwaived", "not_supported"), GapKind.AFFIRM),
     **dict.fromkeys(("below_target", "bound_missed"), GapKind.IMPROVE),
 }
 """By the rule of a machine leaf. One that met its target and is still not F is old, or only a document says so."""

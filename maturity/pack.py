@@ -172,13 +172,14 @@ def unpack(content: bytes, target: Path) -> None:
 
 def from_folder(folder: Path) -> bytes:
     """A new pack from a folder laid out like an unpacked one; the result is computed, whatever the folder says."""
-    members = {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-    wrong = [name for name in members if not _NAME.fullmatch(name)]
-    missing = [name for name in ("projects.json", "answers.json", "parameters.json") if name not in members]
+    paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    wrong = [name for name in paths if not _NAME.fullmatch(name)][:5]
+    missing = [name for name in ("projects.json", "answers.json", "parameters.json") if name not in paths]
     if wrong or missing:
         raise PackError(
             f"{folder} is not laid out as a pack; unexpected: {wrong or 'nothing'}; missing: {missing or 'nothing'}"
         )
+    members = {name: path.read_bytes() for name, path in paths.items()}
     inputs = _inputs(members)
     stored = {p.source: {t: members[f"facts/{p.source}/{t}.parquet"] for t in p.tables} for p in inputs.parts}
     return write(inputs, compute(inputs), stored)

@@ -48,6 +48,12 @@ _DOING = {
 }
 
 
+_EXPORT = {
+    "en": "let an assessor confirm an export of another system that shows “{subject}”",
+    "zh": "请评估员确认能证明“{subject}”的其他系统导出记录",
+}
+
+
 def _language(language: str) -> str:
     return "zh" if language.startswith("zh") else "en"
 
@@ -120,13 +126,18 @@ def gap_sentence(model: Model, gap: Gap, language: str) -> str:
         name=model.practices[gap.practice].name.in_(language),
         capability=gap.capability,
         level=gap.level,
-        what=_DOING[gap.kind][language].format(
+        what=_doing(model, gap)[language].format(
             subject=_subject(model, gap, language),
             measured=_measured(model, gap),
             op={">=": "≥", "<=": "≤"}.get(gap.op or "", ""),
             target=_shown(model, gap, gap.target),
         ),
     )
+
+
+def _doing(model: Model, gap: Gap) -> dict[str, str]:
+    check = model.checks.get(gap.check)
+    return _EXPORT if gap.kind is GapKind.AFFIRM and check is not None and check.machine else _DOING[gap.kind]
 
 
 def _subject(model: Model, gap: Gap, language: str) -> str:

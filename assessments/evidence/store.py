@@ -10,6 +10,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _ROWS_PER_GROUP = 50_000
+LEFT_SECONDS = 86_400
 
 
 class EvidenceDamaged(Exception):
@@ -58,12 +60,19 @@ class Staging:
 
     def __enter__(self) -> Staging:
         self._folder.mkdir(parents=True)
+        self._sweep()
         return self
 
     def __exit__(self, *_: object) -> None:
         for writer in self._writers.values():
             writer.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        """Remove what a killed process left behind a day ago or earlier."""
+        for left in self._target.glob("staging-*"):
+            if left.is_dir() and time.time() - left.stat().st_mtime > LEFT_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
 
     def write(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Append rows of a fact table."""

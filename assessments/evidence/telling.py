@@ -33,7 +33,7 @@ def stream_name(stream: str) -> str:
 def stream_sentence(stream: StreamReading) -> str:
     """What became of one stream."""
     if stream.state is Reading.READ:
-        return _("read to the end: %(rows)s rows") % {"rows": stream.rows}
+        return _("read to the end: %(rows)s facts") % {"rows": stream.rows}
     reason = reason_sentence(stream.reason)
     if stream.state is Reading.NOT_SUPPORTED:
         return _("not offered by this server: %(reason)s") % {"reason": reason}

@@ -35,10 +35,24 @@ def _run_in_child(number: int) -> None:
     child = subprocess.Popen(command)  # noqa: S603 - our own command line
     _children.add(child)
     try:
-        status = child.wait()
+        status = _wait(child, number)
     finally:
         _children.discard(child)
     lost_worker(number, f"The process of the job ended without a word (status {status}).")
+
+
+def _wait(child: subprocess.Popen[bytes], number: int) -> int:
+    """Wait for the child; when the job is asked to stop, end it even in the middle of a question."""
+    from assessments.jobs.models import Job
+
+    asked = False
+    while True:
+        try:
+            return child.wait(timeout=1)
+        except subprocess.TimeoutExpired:
+            if not asked and Job.objects.filter(pk=number, cancel_requested=True).exists():
+                asked = True
+                child.terminate()
 
 
 def end_children() -> None:

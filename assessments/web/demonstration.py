@@ -44,11 +44,36 @@ def check_installed() -> None:
         raise DemonstrationError(f"not installed: {', '.join(missing)}. Run 'make demo', which installs them.")
 
 
+def home_folder() -> Path:
+    """Where the demonstration keeps its MLflow server."""
+    home = Path(settings.DATA) / "demo"
+    home.mkdir(parents=True, exist_ok=True)
+    return home
+
+
+@contextlib.contextmanager
+def only_one() -> Iterator[None]:
+    """Hold the demonstration's lock; the system lets go of it however this process ends."""
+    if sys.platform == "win32":  # no such locks there: two demonstrations at once are the user's to avoid
+        yield
+        return
+    import fcntl
+
+    with (home_folder() / "lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DemonstrationError(
+                f"a demonstration is running already on {settings.DATA}; stop it, or set DLEMM_DATA to another folder"
+            ) from error
+        yield
+
+
 @contextlib.contextmanager
 def mlflow_server() -> Iterator[str]:
     """A real tracking server on loopback for as long as the block runs; gives its address."""
-    home = Path(settings.DATA) / "demo"
-    home.mkdir(parents=True, exist_ok=True)
+    home = home_folder()
+    _end_orphan(home)
     port = _port(home / "mlflow-port")
     command = [
         sys.executable,
@@ -71,12 +96,22 @@ def mlflow_server() -> Iterator[str]:
         process = subprocess.Popen(  # noqa: S603 - our own command line
             command, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True
         )
+    (home / "mlflow-process").write_text(str(process.pid))
     try:
         address = f"http://127.0.0.1:{port}"
         _wait(process, address, home / "mlflow.log")
         yield address
     finally:
         stop(process)
+
+
+def _end_orphan(home: Path) -> None:
+    """End the server of a demonstration that was killed, if the process with its number still is that server."""
+    kept = home / "mlflow-process"
+    with contextlib.suppress(OSError, ValueError):
+        pid = int(kept.read_text())
+        if str(home) in Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace"):
+            os.killpg(pid, signal.SIGKILL)
 
 
 def _port(kept: Path) -> int:

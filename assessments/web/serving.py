@@ -21,7 +21,9 @@ class NoPort(Exception):
 def free_socket(host: str, port: int) -> socket.socket:
     """A listening socket on ``port`` or, when that is taken, on the next free one. Raises ``NoPort``."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for candidate in range(port, port + ATTEMPTS if port else 1):
+    if not 0 <= port <= 65535:
+        raise NoPort(f"{port} is no port; choose one from 1 to 65535")
+    for candidate in range(port, min(port + ATTEMPTS, 65536) if port else 1):
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -45,5 +45,6 @@ class SignIn(LoginView):
 
 
 def _key(request: HttpRequest) -> str:
-    who = f"{request.POST.get('username', '')}|{request.META.get('REMOTE_ADDR', '')}"
+    # The form strips spaces round the name, so the brake has to as well.
+    who = f"{request.POST.get('username', '').strip()}|{request.META.get('REMOTE_ADDR', '')}"
     return "sign-in:" + hashlib.sha256(who.encode()).hexdigest()

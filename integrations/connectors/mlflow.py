@@ -25,6 +25,10 @@ COLLECTOR_VERSION = "1"
 """Changes when the same server would give other rows."""
 
 
+CHECK_SECONDS = 15.0
+"""A check answers a person who waits; a collection may be patient."""
+
+
 @dataclass(frozen=True, slots=True)
 class MlflowConfig:
     """Where a tracking server stands and how to ask it. Secrets are left out of ``repr``.
@@ -119,7 +123,7 @@ class MlflowConnector:
         The version alone proves little: MLflow tells it even to those whose other questions it refuses.
         """
         try:
-            with self._client(tries=2) as client:
+            with self._client(tries=1, most_seconds=CHECK_SECONDS) as client:
                 api = Api(client, self._config.page_size)
                 api.first_experiment()
                 version = api.version()
@@ -154,13 +158,13 @@ class MlflowConnector:
             notes=(*collection.notes(), *(("secrets_over_http",) if self._config.sends_secrets_openly else ())),
         )
 
-    def _client(self, tries: int = 6) -> Client:
+    def _client(self, tries: int = 6, most_seconds: float = 600) -> Client:
         config = self._config
         return Client(
             config.base_url,
             headers=config.headers,
             rule=AddressRule.of(config.allow_private),
-            limits=Limits(timeout=config.timeout, tries=tries, max_bytes=config.max_bytes),
+            limits=Limits(timeout=min(config.timeout, most_seconds), tries=tries, max_bytes=config.max_bytes),
             ca_path=config.ca_path,
             timing=self._timing,
             resolver=self._resolver,

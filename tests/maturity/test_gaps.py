@@ -39,7 +39,7 @@ def of(checks: list[str], *items: Finding | Verdict) -> list[Gap]:
     ("finding", "kind"),
     [
         (None, GapKind.CONNECT),
-        (unmeasured("NEEDED", Outcome.NOT_SUPPORTED), GapKind.CONNECT),
+        (unmeasured("NEEDED", Outcome.NOT_SUPPORTED), GapKind.AFFIRM),
         (unmeasured("NEEDED", Outcome.COULD_NOT_LOOK), GapKind.CONNECT),
         (measured("NEEDED", "1", age=300), GapKind.CONNECT),
         (measured("NEEDED", "1", age=150), GapKind.CONNECT),
@@ -163,8 +163,8 @@ def test_weight_comes_before_effort_and_effort_before_the_name() -> None:
     found = gaps(model, scored(model, *seen))
     assert [(gap.practice, gap.kind) for gap in found] == [
         ("C1.1.4", "improve"),
-        ("C1.1.5", "connect"),
         ("C1.1.3", "affirm"),
+        ("C1.1.5", "affirm"),
         ("C1.1.2", "log"),
         ("C1.1.1", "improve"),
     ]

@@ -46,6 +46,8 @@ def test_a_source_that_cannot_be_read_ends_with_a_status_of_its_own(world: World
         (("add_source", "acme", "http://user:pw@a.example"), "sign-in details"),
         (("add_source", "acme", "http://127.0.0.1:9", "--token-from", "NO_SUCH_VARIABLE"), "not set"),
         (("collect", "nowhere"), "add_source"),
+        (("add_source", "acme", "http://127.0.0.1:9/", "--key", "again"), "same server already"),
+        (("remove_source", "acme", "no-such-source"), "no source"),
         (("assess", "nowhere"), "no organisation"),
         (("assess", "acme", "--as-of", "yesterday"), "is not a time"),
         (("assess", "acme", "--as-of", "2090-01-01T00:00Z"), "in the future"),
@@ -82,3 +84,8 @@ def test_what_mlflow_cannot_know_of_a_project_is_entered(world: World) -> None:
     project = world.acme.projects.get()
     assert project.idea_at.isoformat() == "2026-01-31T00:00:00+00:00"
     assert project.registered_models == ["fraud*", "f-*"]
+
+
+def test_a_source_can_be_removed(world: World) -> None:
+    assert "removed" in run("remove_source", "acme", "mlflow")
+    assert not world.acme.sources.exists()

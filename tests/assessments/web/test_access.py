@@ -9,7 +9,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from assessments.jobs.models import Job
 from tests.assessments.conftest import World
 
-OPEN = {"sign-in", "help", "help-page", "health"}
+OPEN = {"sign-in", "operators-sign-in", "help", "help-page", "health"}
 SIGNED_IN = {"home", "api-organisations"}
 MEMBERS = {
     "overview": {},

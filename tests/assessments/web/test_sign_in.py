@@ -21,6 +21,19 @@ def test_guessing_is_braked_even_for_the_right_password(client: Client, world: W
     assert "Too many attempts" in response.content.decode()
 
 
+def test_spaces_round_the_name_do_not_go_past_the_brake(client: Client, world: World) -> None:
+    for _ in range(ATTEMPTS):
+        client.post(reverse("sign-in"), {"username": "alice", "password": "wrong"})
+    response = client.post(reverse("sign-in"), {"username": " alice ", "password": "alice-password"})
+    assert response.status_code == 429
+
+
+def test_the_operators_pages_have_no_door_of_their_own(client: Client, db: None) -> None:
+    answer = client.get("/admin/login/?next=/admin/")
+    assert answer["Location"] == f"{reverse('sign-in')}?next=/admin/"
+    assert client.post("/admin/login/", {"username": "a", "password": "b"}).status_code == 302
+
+
 def test_one_persons_mistakes_do_not_lock_another_out(client: Client, world: World) -> None:
     for _ in range(ATTEMPTS):
         client.post(reverse("sign-in"), {"username": "alice", "password": "wrong"})

@@ -36,16 +36,23 @@ class Command(BaseCommand):
         organisation = Organisation.objects.filter(key=options["organisation"]).first()
         if organisation is None:
             raise CommandError(f"There is no organisation with the key {options['organisation']!r}.")
-        config = {"base_url": options["url"], "ca_path": options["ca"], "web_url": options["web_url"]}
+        config = {"base_url": options["url"].rstrip("/"), "ca_path": options["ca"], "web_url": options["web_url"]}
         source = Source.objects.filter(organisation=organisation, key=options["key"]).first() or Source(
             organisation=organisation, key=options["key"]
         )
+        twin = (
+            organisation.sources.exclude(key=options["key"]).filter(config__base_url=options["url"].rstrip("/")).first()
+        )
+        if twin is not None:
+            raise CommandError(f"{twin.key} is the same server already; its runs would count twice.")
         source.kind, source.config = options["kind"], {name: value for name, value in config.items() if value}
         source.set_secret(_secrets(options))
         try:
             check = connect(source).check()
             source.full_clean()
-        except (ConfigError, KeyError, ValidationError) as error:
+        except ValidationError as error:
+            raise CommandError("; ".join(error.messages)) from error
+        except (ConfigError, KeyError) as error:
             raise CommandError(str(error)) from error
         source.save()
         self.stdout.write(f"Source {source.key} saved.")
@@ -59,9 +66,16 @@ def _secrets(options: dict[str, Any]) -> dict[str, str]:
     secrets = {"token": _variable(options["token_from"])} if options["token_from"] else {}
     if options["username"]:
         named = options["password_from"]
-        password = _variable(named) if named else getpass.getpass(f"Password of {options['username']}: ")
+        password = _variable(named) if named else _asked(options["username"])
         secrets |= {"username": options["username"], "password": password}
     return secrets
+
+
+def _asked(username: str) -> str:
+    try:
+        return getpass.getpass(f"Password of {username}: ")
+    except EOFError as error:
+        raise CommandError("There is no terminal to ask for the password; use --password-from VARIABLE.") from error
 
 
 def _variable(name: str) -> str:

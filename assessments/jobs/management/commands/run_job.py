@@ -27,4 +27,7 @@ class Command(BaseCommand):
 
 
 def _cancel(signum: int, frame: FrameType | None) -> None:
+    # Ctrl-C reaches a child twice, from the terminal and from its parent; the second must not break the tidying up.
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(sign, signal.SIG_IGN)
     raise Cancelled

@@ -28,12 +28,15 @@ class Command(BaseCommand):
         parser.add_argument("--no-serve", action="store_true", help="stop after printing the levels")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        signal.signal(signal.SIGTERM, _interrupt)
+        for sign in ("SIGTERM", "SIGHUP"):
+            if hasattr(signal, sign):
+                signal.signal(getattr(signal, sign), _interrupt)
         try:
             demonstration.check_installed()
-            with self._step("database"):
-                call_command("migrate", verbosity=0)
-            self._run(options)
+            with demonstration.only_one():
+                with self._step("database"):
+                    call_command("migrate", verbosity=0)
+                self._run(options)
         except (demonstration.DemonstrationError, NoPort) as error:
             raise CommandError(str(error)) from error
         except KeyboardInterrupt:
