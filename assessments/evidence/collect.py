@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import transaction
@@ -23,6 +23,9 @@ from assessments.evidence import store
 from assessments.evidence.models import AliasSighting, Collection, Source
 from integrations.connectors.base import Connector, connector
 from maturity.facts import Reading, Statement
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Progress = Callable[[int, int | None, str], None]
 BEAT_SECONDS = 10
@@ -150,23 +153,29 @@ def _state(statement: Statement, *, lost: bool) -> Collection.State:
     return Collection.State.SUSPECT if lost else Collection.State.COMPLETE
 
 
-def _held(collection: Collection, table: str, column: str) -> set[str]:
-    """What an earlier collection held. When its file is gone or altered nothing is known, and nothing is missed."""
+def _earlier(collection: Collection, table: str) -> pd.DataFrame | None:
+    """A table of an earlier collection; None when it held none, or when its file is gone or altered."""
     entry = collection.manifest.get(table)
     if not entry:
-        return set()
+        return None
     try:
-        return set(store.read_table(collection.source.organisation_id, table, entry["sha256"])[column])
+        return store.read_table(collection.source.organisation_id, table, entry["sha256"])
     except store.EvidenceDamaged:
         _log.exception("collection %s cannot be compared with", collection.pk)
-        return set()
+        return None
+
+
+def _held(collection: Collection, table: str, column: str) -> set[str]:
+    """The ids an earlier collection held. When nothing is known of it, nothing is missed."""
+    frame = _earlier(collection, table)
+    return set() if frame is None else set(frame[column])
 
 
 def _sight_aliases(collection: Collection, aliases: set[tuple[str, str, str]], seen_at: datetime) -> None:
     """Note every alias that the last reading of the registry did not have, with the interval in which it came."""
     source = collection.source
     last = source.collections.exclude(pk=collection.pk).filter(registry_read=True).order_by("-finished_at").first()
-    held = _aliases(source, last) if last else set()
+    held = _aliases(last) if last else set()
     AliasSighting.objects.bulk_create(
         [
             AliasSighting(
@@ -183,16 +192,11 @@ def _sight_aliases(collection: Collection, aliases: set[tuple[str, str, str]], s
     )
 
 
-def _aliases(source: Source, collection: Collection) -> set[tuple[str, str, str]]:
-    """The aliases of an earlier collection; when its file is gone or altered, all that were ever seen."""
-    entry = collection.manifest.get("aliases")
-    if not entry:
-        return set()
-    try:
-        frame = store.read_table(source.organisation_id, "aliases", entry["sha256"])
-    except store.EvidenceDamaged:
-        _log.exception("collection %s cannot be compared with", collection.pk)
-        return set(source.alias_sightings.values_list("model", "alias", "version"))
+def _aliases(collection: Collection) -> set[tuple[str, str, str]]:
+    """The aliases of a collection that read the registry; when its file is damaged, all that were ever seen."""
+    frame = _earlier(collection, "aliases")
+    if frame is None:
+        return set(collection.source.alias_sightings.values_list("model", "alias", "version"))
     return set(zip(frame["name"], frame["alias"], frame["version"], strict=True))
 
 

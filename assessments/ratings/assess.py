@@ -70,7 +70,7 @@ def _keep(
         pack_sha256=store.keep_bytes(organisation.pk, content, "dlemm"),
         pack_id=pack.pack_id(content),
         answers=answers,
-        summary=_summary(scorecard, gaps(inputs.model, scorecard)),
+        summary=_summary(scorecard, gaps(inputs.model, scorecard), collections),
     )
     assessment.collections.set(collections)
     experiments = _experiments(inputs.parts)
@@ -93,14 +93,21 @@ def _experiments(parts: Sequence[Part]) -> dict[str, str]:
     }
 
 
-def _summary(scorecard: Scorecard, blocking: Sequence[Gap]) -> dict[str, object]:
-    """The scorecard without practices and findings, and the gaps with the first ids: what the overview shows."""
+def _summary(scorecard: Scorecard, blocking: Sequence[Gap], collections: Sequence[Collection]) -> dict[str, object]:
+    """The scorecard without practices and findings, the gaps with the first ids, and what each source said it read.
+
+    The statements are kept here too, so that a report stays what it was when a source is removed.
+    """
     dimensions = tuple(
         replace(dimension, capabilities=tuple(replace(c, practices=()) for c in dimension.capabilities))
         for dimension in scorecard.dimensions
     )
     slim = replace(scorecard, dimensions=dimensions, findings=())
-    return {"scorecard": slim.to_json(), "gaps": [canonical.encode(_short_gap(gap)) for gap in blocking]}
+    return {
+        "scorecard": slim.to_json(),
+        "gaps": [canonical.encode(_short_gap(gap)) for gap in blocking],
+        "statements": {one.source.key: one.statement for one in collections if one.statement},
+    }
 
 
 def _short_gap(gap: Gap) -> Gap:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from assessments.evidence import store
 from assessments.evidence.links import FactLink, fact_link
 from assessments.organisations.models import Organisation
 from assessments.ratings.models import Assessment
 from maturity import canonical
+from maturity.facts import Statement
 from maturity.gaps import Gap
 from maturity.schema import Model, load_model, parse_model
 from maturity.scorecard import CapabilityLevel, Finding, Scorecard
@@ -62,10 +63,17 @@ class Result:
         return tuple(canonical.decode(Gap, gap) for gap in self.assessment.summary["gaps"])
 
     @cached_property
+    def statements(self) -> Mapping[str, Statement]:
+        """The completeness statement of each source as it was then, those that could not be read included."""
+        return {key: Statement.from_json(kept) for key, kept in self.assessment.summary["statements"].items()}
+
+    @cached_property
     def model(self) -> Model:
         """The very model the assessment was made with, out of its pack if the bundled one has moved on."""
         bundled = load_model()
-        return bundled if bundled.digest == self.assessment.model_digest else _packed_model(self.assessment)
+        if bundled.digest == self.assessment.model_digest:
+            return bundled
+        return _packed_model(self.assessment.organisation_id, self.assessment.pack_sha256)
 
     def capability(self, key: str) -> CapabilityView:
         """One capability with its practices, findings and links. Raises ``CapabilityResult.DoesNotExist``."""
@@ -103,8 +111,9 @@ def latest(organisation: Organisation) -> Result | None:
     return Result(assessment) if assessment else None
 
 
-def _packed_model(assessment: Assessment) -> Model:
+@lru_cache(maxsize=8)
+def _packed_model(organisation_id: int, pack_sha256: str) -> Model:
+    """The model in a pack; parsing one takes long enough to be remembered between pages."""
     from maturity import pack
 
-    members = pack.model_files(store.read_bytes(assessment.organisation_id, assessment.pack_sha256, "dlemm"))
-    return parse_model(members)
+    return parse_model(pack.model_files(store.read_bytes(organisation_id, pack_sha256, "dlemm")))

@@ -12,7 +12,7 @@ from assessments.ratings.results import Result, latest
 from assessments.reports.charts import Axis, Series, radar
 from assessments.web.access import organisation_of
 from maturity.schema import Model, Text
-from maturity.scorecard import CapabilityLevel, DimensionLevel, LevelAchievement, Scorecard
+from maturity.scorecard import CapabilityLevel, DimensionLevel, LevelAchievement, Scorecard, View
 from maturity.telling import first_steps, gap_sentence
 
 SHOWN_GAPS = 8
@@ -92,11 +92,13 @@ def _cell(achievement: LevelAchievement, reached: int) -> Cell:
 def _radar(model: Model, scorecard: Scorecard, language: str) -> str:
     rated = [capability for capability in scorecard.capabilities if capability.level is not None]
     axes = [Axis(c.capability, model.capabilities[c.capability].name.in_(language)) for c in rated]
-    names = (("claimed", gettext("claimed")), ("evidenced", gettext("evidenced")), ("rated", gettext("rated")))
-    series = [
-        Series(name, view, tuple(float(c.level[view]) for c in rated if c.level is not None))  # type: ignore[index]
-        for view, name in names
-    ]
+    names: dict[View, str] = {
+        "claimed": gettext("claimed"),
+        "evidenced": gettext("evidenced"),
+        "rated": gettext("rated"),
+    }
+    levels = [capability.level for capability in rated if capability.level is not None]
+    series = [Series(name, view, tuple(float(level[view]) for level in levels)) for view, name in names.items()]
     return radar(
         axes,
         series,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -9,9 +10,11 @@ import pytest
 from assessments.evidence import store
 from assessments.evidence.collect import collect
 from assessments.organisations.models import Project
+from assessments.ratings import results
 from assessments.ratings.assess import NothingToAssess, assess
 from assessments.ratings.models import AnswerSet
 from assessments.ratings.results import latest
+from assessments.reports.render import report_of
 from maturity import pack
 from maturity.answers import parse_answers
 from maturity.schema import load_model
@@ -152,3 +155,19 @@ def test_an_altered_result_is_noticed(assessed: World) -> None:
     path.write_bytes(path.read_bytes().replace(b'"coverage"', b'"c0verage"', 1))
     with pytest.raises(store.EvidenceDamaged, match="altered"):
         result.scorecard()
+
+
+def test_a_removed_source_leaves_the_report_of_an_earlier_result_as_it_was(assessed: World) -> None:
+    def sources() -> list[str]:
+        return [source.key for source in report_of(latest(assessed.acme), "en").sources]
+
+    assert sources() == ["mlflow"]
+    assessed.acme.sources.all().delete()
+    assert sources() == ["mlflow"]
+
+
+def test_a_result_keeps_the_model_it_was_made_with(assessed: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = latest(assessed.acme).assessment.model_digest
+    moved_on = replace(load_model(), digest="0" * 64)
+    monkeypatch.setattr(results, "load_model", lambda: moved_on)
+    assert latest(assessed.acme).model.digest == own
