@@ -11,43 +11,93 @@ import json
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from maturity.facts import ORIGIN_TAG, PARENT_TAG, PROJECT_TAG, TABLES, Facts, Part, Table
+from maturity.facts import ORIGIN_TAG, PARENT_TAG, PROJECT_TAG, TABLES, Facts, Part
+from maturity.names import Names, applied
+from maturity.owners import reports_with_projects, without_reference_reports
+from maturity.table import Table, stacked
 
 
-def assemble(parts: Iterable[Part], projects: pd.DataFrame, *, include_reference: bool = False) -> Facts:
+def assemble(
+    parts: Iterable[Part], projects: pd.DataFrame, *, include_reference: bool = False, names: Names | None = None
+) -> Facts:
     """Put the facts of several sources together, ids written ``source:id``, runs and versions given their project.
 
     Runs of the bundled reference pipeline (tag ``dlemm.origin=reference``) and what hangs on them are left out
     unless ``include_reference``: they show how the product works and never count for a real organisation.
+    ``names``: what the organisation calls things; those are seen under our names from here on.
     """
     parts = sorted(parts, key=lambda part: part.source)
     if len({part.source for part in parts}) != len(parts):
         raise ValueError("a source may appear only once")
     tables = {}
+    known = {part.source: _categories(part) for part in parts}
     for table in TABLES.values():
-        frames = [_prefixed(table, part) for part in parts if table.name in part.tables]
+        frames = [_prefixed(table, part, known[part.source]) for part in parts if table.name in part.tables]
         frames = [frame for frame in frames if len(frame)]
-        tables[table.name] = pd.concat(frames, ignore_index=True) if frames else table.empty()
+        tables[table.name] = stacked(frames) if frames else table.empty()
     tables["projects"] = projects if len(projects) else TABLES["projects"].empty()
+    names = names or Names()
+    tables = applied(tables, names)
     if not include_reference:
         tables = _without_reference(tables)
-    return Facts(MappingProxyType(_with_projects(tables)), {part.source: part.statement for part in parts})
+    statements = {part.source: part.statement for part in parts}
+    return Facts(MappingProxyType(_with_projects(tables)), statements, names)
 
 
-def _prefixed(table: Table, part: Part) -> pd.DataFrame:
-    frame = part.tables[table.name].copy()
+def _prefixed(table: Table, part: Part, known: dict[str, pd.CategoricalDtype]) -> pd.DataFrame:
+    """A table with its ids written ``source:id``. ``known``: the ids of the part that are held as categories."""
+    frame = part.tables[table.name].copy(deep=False)
     for column in table.columns:
-        if column.kind == "id":
-            frame[column.name] = (part.source + ":" + frame[column.name].astype("object")).where(
-                frame[column.name].notna() & (frame[column.name] != ""), None
-            )
+        if column.kind == "id" and frame[column.name].dtype == "category":
+            frame[column.name] = _recoded(frame[column.name], part.source, known[column.name])
+        elif column.kind == "id":
+            codes, ids = pd.factorize(frame[column.name])  # each id is written once, however many rows name it
+            written = [f"{part.source}:{one}" if one != "" else None for one in ids]
+            texts = np.array([*written, None], dtype=object)[codes]  # -1 is the last
+            frame[column.name] = pd.Series(texts, index=frame.index, dtype="object")
     return frame
+
+
+def _categories(part: Part) -> dict[str, pd.CategoricalDtype]:
+    """The ids of a part that are held as categories, by column, each list shared by all its tables."""
+    found: dict[str, list[pa.Array]] = {}
+    for table in TABLES.values():
+        if table.name not in part.tables:
+            continue
+        frame = part.tables[table.name]
+        for column in table.columns:
+            if column.kind == "id" and frame[column.name].dtype == "category":
+                found.setdefault(column.name, []).append(_texts_of(frame[column.name], part.source))
+    dtypes = {}
+    for name, parts in found.items():
+        texts = pc.unique(pa.chunked_array(parts)).drop_null()
+        dtypes[name] = pd.CategoricalDtype(pd.Index(pd.array(texts, dtype="str")))
+    return dtypes
+
+
+def _texts_of(column: pd.Series, source: str) -> pa.Array:
+    """The categories of a column with their source, an empty one as null."""
+    plain = pa.array(column.cat.categories, pa.large_string())
+    before, between = (pa.scalar(text, pa.large_string()) for text in (source, ":"))
+    written = pc.binary_join_element_wise(before, plain, between)
+    return pc.if_else(pc.equal(plain, ""), pa.scalar(None, pa.large_string()), written)
+
+
+def _recoded(column: pd.Series, source: str, dtype: pd.CategoricalDtype) -> pd.Series:
+    places = pc.index_in(_texts_of(column, source), value_set=pa.array(dtype.categories, pa.large_string()))
+    table = np.append(places.fill_null(-1).to_numpy(zero_copy_only=False), -1).astype(np.int32)
+    codes = table[column.cat.codes.to_numpy()]  # -1 is the last
+    return pd.Series(pd.Categorical.from_codes(codes, dtype=dtype), index=column.index)
 
 
 def _without_reference(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     runs = _with_children(_of_reference(tables["run_tags"], "run"), tables["run_tags"])
+    tables = without_reference_reports(tables, runs)
     models, versions = tables["logged_models"], tables["model_versions"]
     logged = set(models.loc[models["run"].isin(runs), "model"])
     made = versions["run"].isin(runs) | versions["logged_model"].isin(logged)
@@ -100,7 +150,8 @@ def _with_projects(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     )
     versions = tables["model_versions"].copy()
     bare = versions["name"].astype("object").str.partition(":")[2] if len(versions) else versions["name"]
-    by_run = dict(zip(runs["run"], runs["project"], strict=True))
+    asked = runs["run"].isin(set(versions["run"]))
+    by_run = dict(zip(runs.loc[asked, "run"], runs.loc[asked, "project"], strict=True))
     versions["project"] = (
         _tagged(tables["version_tags"], "version", known, versions["version"])
         .fillna(_tagged(tables["registered_model_tags"], "name", known, versions["name"]))
@@ -109,7 +160,8 @@ def _with_projects(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     )
     for frame in (runs, versions):
         frame["project"] = frame["project"].astype("object").where(frame["project"].notna(), None)
-    return {**tables, "runs": runs, "model_versions": versions}
+    reports = reports_with_projects(tables["reports"], runs, known)
+    return {**tables, "runs": runs, "model_versions": versions, "reports": reports}
 
 
 def _tagged(tags: pd.DataFrame, owner: str, known: set[str], ids: pd.Series) -> pd.Series:

@@ -9,32 +9,48 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from operator import eq, ge, gt, le, lt
 from typing import Any
 
-from maturity import lineage, studies
+import numpy as np
+
+from maturity import lineage, monitored, studies
 from maturity import measures as m
+from maturity.columns import Coded, Column
 from maturity.keyed import DAY, compiled, headings_of, present
 from maturity.measures import Condition, Term, Unit
 from maturity.populations import Populations
-from maturity.values import Values
-from maturity.world import World, names_in, source_of
+from maturity.rolls import Array, Ids, common, union
+from maturity.values import Values, keys_of
+from maturity.world import names_in, source_of
 
 _NOTHING: frozenset[str] = frozenset()
 _LONGEST_TEXT = 1000  # characters a regular expression looks at, so that none takes long
 _OPS: Mapping[str, Callable[[Fraction, Fraction], bool]] = {"==": eq, ">=": ge, "<=": le, ">": gt, "<": lt}
-_NAMED: Mapping[str, Callable[[World, str], bool | None]] = {**lineage.HOLDS, **studies.HOLDS}
+_NAMED: Mapping[str, Callable[[Populations, str], bool | None]] = {
+    **lineage.HOLDS,
+    **studies.HOLDS,
+    **monitored.HOLDS,
+}
+
+_CANDIDATES: Mapping[str, Callable[[Populations], Iterable[str]]] = {
+    **lineage.CANDIDATES,
+    **studies.CANDIDATES,
+    **monitored.CANDIDATES,
+}
+"""Of some named conditions the only things that can fulfil them, or of which it can be unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """Ids that fulfil a condition, and ids of which it is unknown. All others do not fulfil it."""
 
-    yes: frozenset[str]
-    unknown: frozenset[str] = _NOTHING
+    yes: AbstractSet[str]
+    unknown: AbstractSet[str] = _NOTHING
 
 
 class Judge(Values):
@@ -59,8 +75,8 @@ class Judge(Values):
                 return self._every(unit, [self.verdict(unit, part) for part in parts])
             case m.Any(parts):
                 found = [self.verdict(unit, part) for part in parts]
-                yes = _NOTHING.union(*(part.yes for part in found))
-                return Verdict(yes, _NOTHING.union(*(part.unknown for part in found)) - yes)
+                yes = union(part.yes for part in found)
+                return Verdict(yes, union(part.unknown for part in found) - yes)
             case m.Not(part):
                 inner = self.verdict(unit, part)
                 return Verdict(self.ids(unit) - inner.yes - inner.unknown, inner.unknown)
@@ -69,8 +85,8 @@ class Judge(Values):
         return self._single(unit, condition)
 
     def _every(self, unit: Unit, found: list[Verdict]) -> Verdict:
-        yes = frozenset.intersection(*(part.yes for part in found))
-        possible = frozenset.intersection(*(part.yes | part.unknown for part in found))
+        yes = common([part.yes for part in found])
+        possible = common([union((part.yes, part.unknown)) for part in found])
         return Verdict(yes, possible - yes)
 
     def _single(self, unit: Unit, condition: Condition) -> Verdict:
@@ -86,36 +102,42 @@ class Judge(Values):
             case m.Artifact(patterns):
                 return self._artifact(unit, patterns)
             case m.Member(population):
-                return Verdict(frozenset(self.world.members(population.name)))
+                return Verdict(self.world.ids_of(population.name))
             case m.StartedWithin(days):
-                since = self.world.as_of - days * DAY
-                return Verdict(frozenset(run for run, at in self.world.run_fields["start_at"].items() if at >= since))
+                start = self.world.run_fields.numbers("start_at")
+                return Verdict(Ids(start.roll, start.mask & (start.numbers >= self.world.as_of - days * DAY)))
             case m.Holds(name):
                 return self._holds(unit, name)
         return Verdict(_NOTHING, self.ids(unit))
 
     def _holds(self, unit: Unit, name: str) -> Verdict:
-        yes: set[str] = set()
-        unknown: set[str] = set()
-        for key in self.ids(unit):
-            answer = _NAMED[name](self.world, key)
-            if answer is None:
-                unknown.add(key)
-            elif answer:
-                yes.add(key)
-        return Verdict(frozenset(yes), frozenset(unknown))
+        asked = _CANDIDATES[name](self.world) if name in _CANDIDATES else self.ids(unit)
+        answers = {key: _NAMED[name](self.world, key) for key in asked}
+        yes = self._known_ids(unit, (key for key, answer in answers.items() if answer))
+        return Verdict(yes, self._known_ids(unit, (key for key, answer in answers.items() if answer is None)))
+
+    def _known_ids(self, unit: Unit, keys: Iterable[str]) -> AbstractSet[str]:
+        """Those that are things of a unit, as a set of its kind."""
+        every = self.ids(unit)
+        return every.roll.only(keys) if isinstance(every, Ids) else every & frozenset(keys)
 
     # texts
 
     def _text_is(self, unit: Unit, place: str, key: str, test: m.Test) -> Verdict:
         texts = self.texts(unit, place, key)
-        check = self._check(test)
-        yes = frozenset(i for i, text in texts.items() if check(text.strip(), i)) & self.ids(unit)
+        check = self._check(test, unit)
+        yes: AbstractSet[str]
+        if test.kind == "present":
+            yes = self.ids(unit) & keys_of(texts)
+        elif isinstance(texts, Coded) and not _needs_id(test):
+            yes = texts.where(lambda text: check(text.strip(), ""))
+        else:
+            yes = self._known_ids(unit, (i for i, text in texts.items() if check(text.strip(), i)))
         if unit is Unit.LOGGED_MODEL and key == "flavors":
             return Verdict(yes, self.ids(unit) - texts.keys())
         return Verdict(yes)
 
-    def _check(self, test: m.Test) -> Callable[[str, str], bool]:
+    def _check(self, test: m.Test, unit: Unit) -> Callable[[str, str], bool]:
         values = test.values
         if test.kind == "matches":
             expression = re.compile(values[0])
@@ -128,6 +150,8 @@ class Judge(Values):
             return lambda text, _: text in projects
         if test.kind == "names":
             known = self._known(values[0])
+            if unit is Unit.INCIDENT:  # it comes from another source than what it names
+                known = known | {key.partition(":")[2] for key in known}
             return lambda text, i: any(f"{source_of(i)}:{name}" in known or name in known for name in names_in(text))
         return {
             "present": lambda text, _: True,
@@ -137,7 +161,7 @@ class Judge(Values):
             "min_length": lambda text, _: len(text) >= int(values[0]),
         }[test.kind]
 
-    def _known(self, what: str) -> frozenset[str]:
+    def _known(self, what: str) -> AbstractSet[str]:
         world = self.world
         if what == "project":
             return frozenset(world.facts["projects"]["project"])
@@ -147,54 +171,69 @@ class Judge(Values):
 
     def _compare(self, unit: Unit, left: Term, op: str, right: Term) -> Verdict:
         if isinstance(left, m.Metric) and left == right:  # only whether it is logged
-            return Verdict(frozenset(self.logged(unit, left.key)) & self.ids(unit))
+            return Verdict(self.ids(unit) & keys_of(self.logged(unit, left.key)))
         a, b, compare = self.numbers(unit, left), self.numbers(unit, right), _OPS[op]
-        return Verdict(frozenset(i for i in a.keys() & b.keys() if compare(a[i], b[i])) & self.ids(unit))
+        if isinstance(a, Column) and isinstance(b, Column) and (found := a.compared(op, compare, b)) is not None:
+            return Verdict(found)
+        both = common([keys_of(a), keys_of(b)])
+        return Verdict(self._known_ids(unit, (i for i in both if compare(a[i], b[i]))))
 
     def _names_like(self, unit: Unit, table: str, pattern: str, at_least: int) -> Verdict:
         keyed = self.world.run_metrics if table == "metrics" else self.world.run_params
-        found: dict[str, set[str]] = {}
-        for key, part in keyed.keys_like(pattern).items():
-            for run in keyed.of(key):
-                found.setdefault(run, set()).add(part)
+        places, names = keyed.named_like(pattern)
         if unit is Unit.VERSION:
-            runs = self.world.evidence_runs
-            found = {version: set().union(*(found.get(run, ()) for run in mine)) for version, mine in runs.items()}
-        return Verdict(frozenset(i for i, parts in found.items() if len(parts) >= at_least))
+            return Verdict(self._versions_with(places, names, at_least))
+        if unit is not Unit.RUN:
+            return Verdict(_NOTHING)
+        mask = np.zeros(len(keyed.roll), bool)
+        if at_least > 1:
+            pairs = np.unique(places.astype(np.int64) << 32 | names)
+            mask = np.bincount(pairs >> 32, minlength=len(mask)) >= at_least
+        else:
+            mask[places] = True
+        return Verdict(Ids(keyed.roll, mask))
+
+    def _versions_with(self, places: Array, names: Array, at_least: int) -> frozenset[str]:
+        """Versions whose runs together have at least so many different names."""
+        runs, roll = self.world.evidence_runs, self.world.roll
+        asked = roll.only(chain.from_iterable(runs.values()))
+        rows = np.flatnonzero(asked.mask[places])
+        found: dict[int, set[int]] = {}
+        for place, name in zip(places[rows].tolist(), names[rows].tolist(), strict=True):
+            found.setdefault(place, set()).add(name)
+        parts = {v: set[int]().union(*(found.get(roll.place(run), ()) for run in mine)) for v, mine in runs.items()}
+        return frozenset(version for version, mine in parts.items() if len(mine) >= at_least)
 
     # things that may not have been read
 
     def _flag(self, unit: Unit, name: str) -> Verdict:
         if unit is Unit.INPUT:
-            flags: Mapping[str, Any] = {i: row[name] for i, row in self.world.input_rows.items()}
-        else:
-            flags = self.world.logged_fields[name]
+            inputs = self.world.input_rows
+            told, missing = inputs.flags(name)
+            return Verdict(Ids(inputs.roll, told), Ids(inputs.roll, missing))
+        flags: Mapping[str, Any] = self.world.logged_fields[name]
         yes = frozenset(i for i, flag in flags.items() if present(flag) and bool(flag))
         return Verdict(yes, frozenset(i for i, flag in flags.items() if not present(flag)))
 
     def _artifact(self, unit: Unit, patterns: tuple[str, ...]) -> Verdict:
         expressions = [(compiled(pattern), "/" in pattern) for pattern in patterns]
-        having = {
-            owner
-            for owner, paths in self.world.artifact_paths.items()
-            if any(
-                e.fullmatch(path if whole else path.rpartition("/")[2]) for path in paths for e, whole in expressions
-            )
-        }
-        clear = self.world.listed - {
-            owner
-            for owner, paths in self.world.artifact_paths.items()
-            if any(path.endswith("/") and any(_may_hold(path, pattern) for pattern in patterns) for path in paths)
-        }
-        yes: set[str] = set()
-        unknown: set[str] = set()
-        for key in self.ids(unit):
-            owners = self._owners(unit, key)
-            if not having.isdisjoint(owners):
-                yes.add(key)
-            elif not clear.issuperset(owners):
-                unknown.add(key)
-        return Verdict(frozenset(yes), frozenset(unknown))
+        having = self.world.with_artifact(
+            lambda path: any(e.fullmatch(path if whole else path.rpartition("/")[2]) for e, whole in expressions)
+        )
+        clear = self.world.listed - self.world.with_artifact(
+            lambda path: path.endswith("/") and any(_may_hold(path, pattern) for pattern in patterns)
+        )
+        if unit is Unit.RUN:
+            return self._artifact_of_runs(having, clear)
+        owners = {key: self._owners(unit, key) for key in self.ids(unit)}
+        yes = frozenset(key for key, own in owners.items() if not having.isdisjoint(own))
+        return Verdict(yes, frozenset(key for key, own in owners.items() if not clear.issuperset(own)) - yes)
+
+    def _artifact_of_runs(self, having: frozenset[str], clear: frozenset[str]) -> Verdict:
+        world, of_model = self.world, self.world.logged_fields["run"]
+        yes = world.roll.only(chain(having, (run for model in having if (run := of_model.get(model)))))
+        hidden = (run for run, models in world.run_models.items() if not clear.issuperset(models))
+        return Verdict(yes, world.runs - (world.roll.only(clear) - world.roll.only(hidden)) - yes)
 
     def _owners(self, unit: Unit, key: str) -> list[str]:
         """Whose artifacts belong to a run or a version: its runs, their logged models, the version's own."""
@@ -206,6 +245,8 @@ class Judge(Values):
 
     def _related(self, unit: Unit, condition: m.Related) -> Verdict:
         inner = self.verdict(condition.target, condition.condition)
+        if unit is Unit.RUN and condition.distinct is None and condition.relation in ("some_input", "every_input"):
+            return self._related_inputs(condition, inner)
         decide = self._every_one if condition.every else self._enough
         named = self._named(condition)
         pairs = list(self._relation(unit, condition.relation))
@@ -217,16 +258,26 @@ class Judge(Values):
                 maybe = [i for i in counted if i in inner.yes or i in inner.unknown] if inner.unknown else sure
                 possible = decide(condition, maybe, counted, named)
                 seen[id(things)] = True if decide(condition, sure, counted, named) else None if possible else False
-        yes = frozenset(key for key, things in pairs if seen[id(things)])
-        unknown = frozenset(key for key, things in pairs if seen[id(things)] is None)
-        return Verdict(yes, (self._unseen(unit, condition.relation) | unknown) - yes)
+        yes = self._known_ids(unit, (key for key, things in pairs if seen[id(things)]))
+        unknown = self._known_ids(unit, (key for key, things in pairs if seen[id(things)] is None))
+        return Verdict(yes, union((self._unseen(unit, condition.relation), unknown)) - yes)
+
+    def _related_inputs(self, condition: m.Related, inner: Verdict) -> Verdict:
+        """The same over the inputs of runs, counted for all runs at once."""
+        inputs, every = self.world.run_inputs, self.world.input_rows.roll
+        sure = inputs.counted(every.only(inner.yes).mask)
+        possible = inputs.counted(every.only(union((inner.yes, inner.unknown))).mask)
+        total = inputs.counted(np.ones(len(every), bool))
+        held = [(n == total) & (total > 0) if condition.every else n >= condition.at_least for n in (sure, possible)]
+        yes = Ids(self.world.roll, held[0] & (total > 0))
+        return Verdict(yes, Ids(self.world.roll, held[1] & (total > 0)) - yes)
 
     def _named(self, condition: m.Related) -> Mapping[str, str] | None:
         """The texts that are counted as distinct, of the things that have one; None when things are counted."""
         distinct = condition.distinct
         if distinct is None:
             return None
-        check = self._check(distinct.test)
+        check = self._check(distinct.test, condition.target)
         texts = self.texts(condition.target, distinct.place, distinct.key)
         return {i: text.strip() for i, text in texts.items() if check(text.strip(), i)}
 
@@ -238,11 +289,14 @@ class Judge(Values):
     def _enough(condition: m.Related, found: list[str], _: tuple[str, ...], named: Mapping[str, str] | None) -> bool:
         return len(found if named is None else {named[i] for i in found}) >= condition.at_least
 
-    def _unseen(self, unit: Unit, relation: str) -> frozenset[str]:
+    def _unseen(self, unit: Unit, relation: str) -> AbstractSet[str]:
         """Things whose logged models nobody could read: none found says nothing."""
         if relation != "some_model":
             return _NOTHING
-        return frozenset(i for i in self.ids(unit) if not self.world.read(i, "logged_models"))
+        every = self.ids(unit)
+        if isinstance(every, Ids):
+            return every - every.of_sources(lambda source: self.world.read(source, "logged_models"))
+        return frozenset(i for i in every if not self.world.read(i, "logged_models"))
 
     def _relation(self, unit: Unit, relation: str) -> Iterable[tuple[str, tuple[str, ...]]]:
         world = self.world
@@ -264,14 +318,19 @@ class Judge(Values):
         if relation == "source_run":
             return [(version, (run,)) for version, run in runs.items()]
         experiments = world.run_fields["experiment"]
-        return [(version, world.experiment_runs.get(experiments[run], ())) for version, run in runs.items()]
+        return [(version, world.experiment_runs.get(experiments.get(run), ())) for version, run in runs.items()]
 
     def _monitored(self) -> Iterable[tuple[str, tuple[str, ...]]]:
         """Week to the MONITOR runs of its version that started in it."""
-        start, monitors = self.world.run_fields["start_at"], set(self.world.members("MONITOR"))
+        start, monitors = self.world.run_fields["start_at"], self.world.ids_of("MONITOR")
         for week, (version, monday) in self.world.weeks.items():
             runs = self.world.evidence_runs.get(version, ())
             yield week, tuple(run for run in runs if run in monitors and monday <= start[run] < monday + 7 * DAY)
+
+
+def _needs_id(test: m.Test) -> bool:
+    """Whether it matters whose text it is: a name is looked for in the source of the thing."""
+    return test.kind == "names" and test.values[0] != "project"
 
 
 def _may_hold(folder: str, pattern: str) -> bool:

@@ -21,7 +21,9 @@ example, pinned}), ``artifacts`` (paths) and ``listed: false`` (its artifact lis
 ``created``, ``alias``, ``seen`` ([after, before] in days: when the alias was first sighted), ``user``, ``description``,
 ``stage``, ``model`` (its own logged model), ``model_tags`` (of the registered model), ``project``, ``artifacts``. In
 ``tags`` a name without a dot gets ``dlemm.`` in front, and a value {day: -5} is a time. ``times`` repeats a run or a
-version. ``expect`` is an outcome, followed by the value when there is one.
+version. ``means`` are means of metrics over a run's history. ``facts`` holds rows of further tables by table, times in
+days relative to AS_OF. Of a repeated run each ends a little later, so that they are not copies of each other; a run
+with ``minutes`` ends exactly then. ``expect`` is an outcome, followed by the value when there is one.
 """
 
 from __future__ import annotations
@@ -33,13 +35,29 @@ from datetime import UTC, datetime
 from typing import Any
 
 from maturity.assembly import assemble
+from maturity.check_examples import KEYS as CHECK_KEYS
+from maturity.check_examples import add_check_facts
 from maturity.facts import PROJECT_TAG, TABLES, Facts, Part, Reading, Statement, StreamReading
 from maturity.keyed import DAY
 
 AS_OF = 1_767_225_600_000
 """2026-01-01 00:00 UTC, a Thursday: the time at which every example is measured."""
 SOURCE = "s"
-KEYS = ("case", "why", "runs", "versions", "projects", "experiments", "streams", "project", "target", "op", "expect")
+KEYS: tuple[str, ...] = (
+    "case",
+    "why",
+    "runs",
+    "versions",
+    "projects",
+    "experiments",
+    "facts",
+    "streams",
+    "project",
+    "target",
+    "op",
+    "expect",
+    *CHECK_KEYS,
+)
 CASES = ("met", "not_met", "no_evidence", "near_miss")
 _RUN = [
     "times",
@@ -59,6 +77,7 @@ _RUN = [
     "params",
     "metrics",
     "metric_days",
+    "means",
     "inputs",
     "models",
     "artifacts",
@@ -111,6 +130,11 @@ def facts_of(example: Mapping[str, Any]) -> Facts:
         _times(run, lambda given: _run(rows, given))
     for version in example.get("versions", ()):
         _times(version, lambda given: _version(rows, given))
+    add_check_facts(rows.add, example, AS_OF)
+    for table, given in example.get("facts", {}).items():
+        _only({table: given}, TABLES, "facts")
+        for row in given:
+            _times(row, lambda one, table=table: rows.add(table, **_row(rows, table, one)))
     for experiment in sorted({row["experiment"] for row in rows.tables["runs"]}):
         rows.add("experiments", experiment=experiment, name=experiment, lifecycle="active", created_at=0)
     tables = {name: TABLES[name].frame(found) for name, found in rows.tables.items() if name != "projects"}
@@ -121,6 +145,16 @@ def facts_of(example: Mapping[str, Any]) -> Facts:
 def _times(given: Mapping[str, Any], make: Any) -> None:
     for _ in range(given.get("times", 1)):
         make({key: value for key, value in given.items() if key != "times"})
+
+
+def _row(rows: _Rows, table: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of any table: times are days, and an id that is not given is a number."""
+    columns = TABLES[table].columns
+    key = columns[0]
+    _only(given, TABLES[table].names, table)
+    times = {c.name for c in columns if c.kind == "ms"}
+    row = {name: AS_OF + round(value * DAY) if name in times else value for name, value in given.items()}
+    return ({key.name: rows.next(key.name)} if key.kind == "id" else {}) | row
 
 
 def _statement(states: Mapping[str, str]) -> Statement:
@@ -149,7 +183,7 @@ def _run(rows: _Rows, given: Mapping[str, Any], **more: str) -> str:
         status=status,
         lifecycle=given.get("lifecycle", "active"),
         start_at=start,
-        end_at=None if status in ("RUNNING", "SCHEDULED") else start + given.get("minutes", 60) * 60_000,
+        end_at=None if status in ("RUNNING", "SCHEDULED") else start + _length(rows, given),
         user=given.get("user", ""),
     )
     own = {
@@ -163,10 +197,19 @@ def _run(rows: _Rows, given: Mapping[str, Any], **more: str) -> str:
     for key, value in given.get("metrics", {}).items():
         at = AS_OF + round(given.get("metric_days", {}).get(key, given.get("day", -10)) * DAY)
         rows.add("run_metrics", run=run, key=key, value=float(value), at=at, step=1)
+    for key, value in given.get("means", {}).items():
+        rows.add("run_metric_means", run=run, key=key, mean=float(value), points=10)
     _belongings(rows, run, given)
     for child in given.get("children", ()):
         _times(child, lambda one: _run(rows, one, **{"mlflow.parentRunId": run}))
     return run
+
+
+def _length(rows: _Rows, given: Mapping[str, Any]) -> int:
+    """How long a run takes, in ms: as long as it says, else an hour and a little more each time."""
+    if "minutes" in given:
+        return round(float(given["minutes"]) * 60_000)
+    return 3_600_000 + int(rows.next(""))
 
 
 def _belongings(rows: _Rows, run: str, given: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ from fractions import Fraction
 
 from maturity.keyed import DAY, present, time_of
 from maturity.populations import RETIRED, Populations
+from maturity.rolls import union
 from maturity.studies import factor_of
 from maturity.world import STAGE, columns_of, source_of
 
@@ -80,10 +81,10 @@ def days_to_first_baseline(world: Populations, project: str | None) -> Tally:
 
     A baseline before the start is no observation: one of the two dates is wrong.
     """
-    roles, start = world.run_tags.of("dlemm.role"), world.run_fields["start_at"]
+    roles, start = world.run_tags.texts_of("dlemm.role"), world.run_fields["start_at"]
     firsts: dict[str, int] = {}
-    for run, of in world.run_fields["project"].items():
-        if present(of) and roles.get(run) == "baseline":
+    for run in roles.where(lambda role: role == "baseline"):
+        if present(of := world.run_fields["project"].get(run)):
             firsts[of] = min(firsts.get(of, start[run]), start[run])
     days, left_out = {}, []
     for key, (_, started) in _projects(world, project).items():
@@ -181,7 +182,8 @@ def alert_rules(world: Populations, project: str | None) -> Tally:
     A rule is one name in one experiment.
     """
     thresholds = world.run_params.keys_like("alert.<name>.threshold")
-    runs = world.newest_first(world.members("MONITOR", project))
+    having_any = union(world.run_params.of(key).ids for key in thresholds)
+    runs = world.newest_first(having_any & world.ids_of("MONITOR", project))
     owned: dict[str, bool] = {}
     for key, name in sorted(thresholds.items()):
         having, owners = world.run_params.of(key), world.run_params.of(f"alert.{name}.owner")
@@ -193,9 +195,9 @@ def alert_rules(world: Populations, project: str | None) -> Tally:
 
 def ablation_arms(world: Populations, project: str | None) -> Tally:
     """Arms of ablations (parent × value of the factor) run with at least three different seeds."""
-    stages, seeds = world.run_tags.of(STAGE), world.run_params.of("seed")
+    seeds = world.run_params.of("seed")
     arms: dict[str, set[str]] = defaultdict(set)
-    for parent in (run for run in world.members("ALL", project) if stages.get(run) == "ablation"):
+    for parent in world.ids_of("ALL", project) & world.of_stage("ablation"):
         for run in world.children.get(parent, ()):
             factor = factor_of(world, run)
             value = world.run_params.of(factor).get(run) if factor else None
@@ -207,10 +209,10 @@ def ablation_arms(world: Populations, project: str | None) -> Tally:
 
 def augmentation_methods(world: Populations, project: str | None) -> Tally:
     """The most augmentation methods that one study compares, each (but ``none``) with at least three seeds."""
-    stages, seeds = world.run_tags.of(STAGE), world.run_params.of("seed")
+    seeds = world.run_params.of("seed")
     methods = world.run_params.of("augmentation")
     compared = {}
-    for parent in (run for run in world.members("ALL", project) if stages.get(run) == "augmentation"):
+    for parent in world.ids_of("ALL", project) & world.of_stage("augmentation"):
         found: dict[str, set[str]] = defaultdict(set)
         for run in world.children.get(parent, ()):
             if run in seeds and methods.get(run, "none") != "none":
@@ -225,12 +227,12 @@ def augmentation_methods(world: Populations, project: str | None) -> Tally:
 def augmentations_measured(world: Populations, project: str | None) -> Tally:
     """Augmentations in use by TRAIN (but ``none``) whose effect on accuracy and time a study measured."""
     methods, stages = world.run_params.of("augmentation"), world.run_tags.of(STAGE)
-    used = {methods[run] for run in world.members("TRAIN", project) if methods.get(run, "none") != "none"}
+    used = {methods[run] for run in world.ids_of("TRAIN", project) & methods.ids} - {"none"}
     gains, times = (world.run_metrics.of(f"aug/{name}_delta_pct") for name in ("accuracy", "train_time"))
     measured = {
         method
-        for run, method in methods.items()
-        if run in gains and run in times and "augmentation" in (stages.get(run), stages.get(world.parents.get(run, "")))
+        for run in methods.ids & gains.ids & times.ids
+        if (method := methods[run]) and "augmentation" in (stages.get(run), stages.get(world.parents.get(run, "")))
     }
     return share("augmentation", used & measured, used - measured)
 

@@ -11,19 +11,32 @@ such facts, or nobody says how to measure it), no evidence (nothing to observe),
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+import numpy as np
+
+from maturity import outcomes
+from maturity.backfill import tags_of
+from maturity.checks import measure_checks
+from maturity.columns import Exact
 from maturity.conditions import Judge, Verdict
-from maturity.facts import Facts, Reading
+from maturity.facts import Facts, Reading, Statement
 from maturity.functions import FUNCTIONS, Tally, median, share
 from maturity.keyed import DAY
 from maturity.measures import Condition, How, Measure, Unit
+from maturity.other_tables import OTHER_TABLES
 from maturity.populations import Populations
+from maturity.rolls import Ids, in_order
 from maturity.schema import Indicator, Model
 from maturity.scorecard import Finding, Outcome
+from maturity.values import keys_of
 
 _BASE = ("experiments", "runs", "registry")
+_APART = frozenset(table.stream for table in OTHER_TABLES) - {"projects"}
+"""Streams that no tracking server has: any source may give them, whether or not it has runs."""
+_FUNCTIONS = {**FUNCTIONS, **outcomes.FUNCTIONS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +51,14 @@ class _Why:
 def measure_all(model: Model, facts: Facts, *, as_of: int, projects: Iterable[str]) -> tuple[Finding, ...]:
     """Every indicator for the whole organisation and for each project, ordered by indicator, then project.
 
-    ``as_of`` is in milliseconds since 1970-01-01 UTC.
+    After them the pipeline and repository checks, named by their keys. ``as_of`` is in milliseconds since 1970-01-01.
     """
     judge = Judge(Populations(model, facts, as_of))
-    scopes = [None, *sorted(set(projects))]
-    return tuple(
-        _measured(judge, indicator, project) for _, indicator in sorted(model.indicators.items()) for project in scopes
+    names = sorted(set(projects))
+    indicators = tuple(
+        _measured(judge, one, project) for _, one in sorted(model.indicators.items()) for project in (None, *names)
     )
+    return indicators + measure_checks(judge.world, names)
 
 
 def measure(model: Model, indicator: Indicator, facts: Facts, *, as_of: int, project: str | None) -> Finding:
@@ -57,7 +71,8 @@ def _measured(judge: Judge, indicator: Indicator, project: str | None) -> Findin
     empty = Finding(indicator.id, project, Outcome.NOT_SUPPORTED, window=(world.since, world.as_of))
     if indicator.measure is None:
         return replace(empty, reason="no_source_yet")
-    if why := _unreadable(world, indicator.measure, project):
+    why = _unreadable(world, indicator.measure, project)
+    if why and not _certain(judge, indicator.measure, project, why):
         return replace(empty, outcome=why.outcome, reason=why.reason, details=why.details)
     found = _tally(judge, indicator.measure, project)
     bad = indicator.type == "bound_le" and indicator.measure.how is How.SHARE  # the share of what should not be
@@ -75,7 +90,9 @@ def _measured(judge: Judge, indicator: Indicator, project: str | None) -> Findin
         passing=found.failing if bad else found.passing,
         failing=found.passing if bad else found.failing,
         reason="" if found.value is not None else "nothing_observed" if found.failing else "empty_population",
-        details=_details(world, indicator.measure, project) | dict(found.details),
+        details=_details(world, indicator.measure, project)
+        | _back_filled(world, indicator.measure, found, found.failing if bad else found.passing)
+        | dict(found.details),
     )
 
 
@@ -84,6 +101,8 @@ def _measured(judge: Judge, indicator: Indicator, project: str | None) -> Findin
 
 def _relevant(world: Populations, project: str | None, stream: str) -> list[str]:
     """Sources that matter for a stream: those with runs or versions that count, and those that may hide some."""
+    if stream in _APART:
+        return _giving(world.facts.statements, stream)
     having = world.sources(project)
     hidden = {
         source
@@ -95,13 +114,21 @@ def _relevant(world: Populations, project: str | None, stream: str) -> list[str]
     return chosen or (sorted(known) if stream in _BASE else [])
 
 
-def _unreadable(world: Populations, measure: Measure, project: str | None) -> _Why | None:
+def _giving(statements: Mapping[str, Statement], stream: str) -> list[str]:
+    """The sources that have a stream; all of them when none has it."""
+    states = {source: statement.stream(stream).state for source, statement in statements.items()}
+    return sorted(s for s, state in states.items() if state is not Reading.NOT_SUPPORTED) or sorted(states)
+
+
+def _unreadable(
+    world: Populations, measure: Measure, project: str | None, without: frozenset[str] = frozenset()
+) -> _Why | None:
     """Why the streams that a measure needs cannot carry it, or None when they can."""
     if not world.facts.statements:
         return _Why(Outcome.COULD_NOT_LOOK, "no_source", {})
     if why := _unassigned(world, measure, project):
         return why
-    for stream in sorted(measure.streams - {"projects"}):
+    for stream in sorted(measure.streams - {"projects"} - without):
         sources = _asked(world, measure, project, stream)
         readings = {source: world.facts.statements[source].stream(stream) for source in sources}
         for source, reading in readings.items():
@@ -115,12 +142,26 @@ def _unreadable(world: Populations, measure: Measure, project: str | None) -> _W
     return None
 
 
+def _certain(judge: Judge, measure: Measure, project: str | None, why: _Why) -> bool:
+    """Whether a share is sure although a source beside the tracking servers could not be read: everyone passes anyway.
+
+    Such a source is one of two ways to pass, so that one which is down takes nothing from what the other shows.
+    """
+    apart = (measure.streams - measure.must) & _APART
+    if why.details.get("stream") not in apart or measure.how is not How.SHARE:
+        return False
+    if _unreadable(judge.world, measure, project, without=apart):
+        return False
+    found = _tally(judge, measure, project)
+    return isinstance(found, Tally) and bool(found.passing) and not found.failing and "unknown" not in found.details
+
+
 def _unassigned(world: Populations, measure: Measure, project: str | None) -> _Why | None:
     """Why nobody knows what belongs to a project: runs and versions may have theirs only through what was not read.
 
     A version may have its project through its source run, a run through the name of its experiment.
     """
-    if project is None and "projects" not in measure.streams:
+    if (project is None and "projects" not in measure.streams) or measure.streams.isdisjoint(_BASE):
         return None
     for stream, sources in world.unassigned.items():
         if stream == "runs" and "registry" not in measure.streams:
@@ -145,6 +186,9 @@ def _read_at(world: Populations, measure: Measure, project: str | None) -> int |
     """The oldest end of a reading among the sources that the measure rests on."""
     streams = measure.streams - {"projects"}
     sources = {source for stream in streams for source in _relevant(world, project, stream)}
+    sources = {
+        s for s in sources if any(world.facts.statements[s].stream(name).state is Reading.READ for name in streams)
+    }
     return min((world.facts.statements[source].finished_at for source in sources), default=None)
 
 
@@ -153,29 +197,28 @@ def _read_at(world: Populations, measure: Measure, project: str | None) -> int |
 
 def _tally(judge: Judge, measure: Measure, project: str | None) -> Tally | _Why:
     if measure.how is How.FUNCTION or measure.population is None:
-        return FUNCTIONS[measure.function](judge.world, project)
-    unit, members = measure.population.unit, judge.world.members(measure.population.name, project)
+        return _FUNCTIONS[measure.function](judge.world, project)
+    unit, members = measure.population.unit, judge.world.ids_of(measure.population.name, project)
     none_of_it = measure.not_applicable_if_all
-    if none_of_it is not None and members and judge.verdict(unit, none_of_it).yes.issuperset(members):
+    if none_of_it is not None and members and not members - judge.verdict(unit, none_of_it).yes:
         return _Why(Outcome.NOT_APPLICABLE, "not_applicable", {"population": measure.population.name})
-    where = judge.verdict(unit, measure.where) if measure.where else Verdict(frozenset(members))
-    chosen = tuple(i for i in members if i in where.yes)
-    unsure = [i for i in members if i in where.unknown]
+    where = judge.verdict(unit, measure.where) if measure.where else Verdict(members)
+    chosen, unsure = members & where.yes, members & where.unknown
     if measure.condition is not None:
         return _counted(judge, measure, unit, measure.condition, chosen, len(unsure))
     return _aggregated(judge, measure, unit, chosen)
 
 
 def _counted(
-    judge: Judge, measure: Measure, unit: Unit, condition: Condition, chosen: tuple[str, ...], unsure: int
+    judge: Judge, measure: Measure, unit: Unit, condition: Condition, chosen: AbstractSet[str], unsure: int
 ) -> Tally | _Why:
     verdict = judge.verdict(unit, condition)
-    passing = tuple(i for i in chosen if i in verdict.yes)
-    unknown = sum(i in verdict.unknown for i in chosen) + unsure
+    passing = in_order(chosen & verdict.yes)
+    unknown = len(chosen & verdict.unknown) + unsure
     asked = len(chosen) + unsure
     if 2 * unknown > asked:
         return _Why(Outcome.COULD_NOT_LOOK, "mostly_unknown", {"unknown": str(unknown), "of": str(asked)})
-    failing = tuple(i for i in chosen if i not in verdict.yes and i not in verdict.unknown)
+    failing = in_order(chosen - verdict.yes - verdict.unknown)
     details = {"unknown": str(unknown), "of": str(asked)} if unknown else {}
     if measure.how is How.SHARE:
         return share(unit.value, passing, failing, **details)
@@ -183,24 +226,45 @@ def _counted(
     return Tally(Fraction(len(passing)) if n else None, n, unit.value, passing, failing, details=details)
 
 
-def _aggregated(judge: Judge, measure: Measure, unit: Unit, chosen: tuple[str, ...]) -> Tally:
+def _aggregated(judge: Judge, measure: Measure, unit: Unit, chosen: AbstractSet[str]) -> Tally:
     """Median, minimum, maximum or latest of a term. Passing: those that have a value; failing: those that have none."""
     assert measure.term is not None  # noqa: S101 - parse_measure gives every aggregate a term
     numbers = judge.numbers(unit, measure.term)
-    having = tuple(i for i in chosen if i in numbers)
-    lacking = tuple(i for i in chosen if i not in numbers)
+    held = chosen & keys_of(numbers)
+    having, lacking = in_order(held), in_order(chosen - held)
     if not having:
         return Tally(None, 0, unit.value, (), lacking)
     if measure.how is How.MEDIAN:
-        return Tally(median([numbers[i] for i in having]), len(having), unit.value, having, lacking)
+        return Tally(_median(held, numbers), len(having), unit.value, having, lacking)
     decider = _decider(judge, measure.how, having, numbers)
     return Tally(numbers[decider], len(having), unit.value, having, lacking, details={"decided_by": decider})
+
+
+def _median(held: AbstractSet[str], numbers: Mapping[str, Fraction]) -> Fraction:
+    """The median of the numbers of these ids; of many metrics only the middle ones are made exact."""
+    if isinstance(held, Ids) and isinstance(numbers, Exact):
+        ordered = np.sort(numbers.numbers[held.mask])
+        middle = ordered[(len(ordered) - 1) // 2 : len(ordered) // 2 + 1]
+        return median([Fraction(repr(float(number))) for number in middle])
+    return median([numbers[i] for i in held])
 
 
 def _decider(judge: Judge, how: How, having: tuple[str, ...], numbers: Mapping[str, Fraction]) -> str:
     if how is How.LATEST:
         return judge.world.newest_first(having)[0]
+    if isinstance(numbers, Exact):  # decimals and the floats next to them stand in the same order
+        values = numbers.numbers[numbers.roll.only(having).mask]
+        return having[int(values.argmin() if how is How.MIN else values.argmax())]
     return (min if how is How.MIN else max)(having, key=lambda i: numbers[i])
+
+
+def _back_filled(world: Populations, measure: Measure, found: Tally, passing: Iterable[str]) -> dict[str, str]:
+    """How many passing runs got a tag that decides here only after the work was over."""
+    if not world.late_tags or found.unit != Unit.RUN:
+        return {}
+    deciding = tags_of(measure)
+    late = sum(not deciding.isdisjoint(world.late_tags.get(run, ())) for run in passing)
+    return {"back_filled": str(late)} if late else {}
 
 
 def _details(world: Populations, measure: Measure, project: str | None) -> dict[str, str]:

@@ -81,7 +81,10 @@ class Aim:
     def of(cls, model: Model, check: Check) -> Aim:
         factor = model.parameters.below_target_factor
         if check.indicator is None or check.target is None:
-            return cls(check.key, check.key, check.kind, check.kind == "repo", ">=", ONE, 0, False, False, factor)
+            target = check.target or ONE
+            proportional = check.kind == "repo" and (check.measure is None or check.measure.form == "share")
+            slope = factor / target
+            return cls(check.key, check.key, check.kind, proportional, ">=", target, 0, False, False, slope)
         indicator, op = model.indicators[check.indicator], check.op or ">="
         negative = indicator.absence == "negative"
         return cls(

@@ -7,7 +7,7 @@ the strict reading holds: what cannot be shown is not so.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 
 from maturity.keyed import number_of, present
@@ -203,3 +203,10 @@ HOLDS: Mapping[str, Callable[[World, str], bool | None]] = {
     "gate_before_training": gate_before_training,
     "better_than_baseline": better_than_baseline,
 }
+
+CANDIDATES: Mapping[str, Callable[[World], Iterable[str]]] = {
+    "separate_splits": lambda world: world.run_inputs.owning(2),
+    "reproduced": lambda world: world.run_tags.of("dlemm.reproduces"),
+    "gate_before_training": lambda world: world.run_metrics.of("dq/expectations_failed"),
+}
+"""Of the conditions on runs those that can hold at all: the rest need not be asked one by one."""

@@ -23,6 +23,7 @@ class Unit(StrEnum):
     LOGGED_MODEL = "logged model"
     DATASET = "dataset"
     WEEK = "week"
+    INCIDENT = "incident"
 
 
 class How(StrEnum):
@@ -48,7 +49,7 @@ class Population:
 
 
 _RUNS, _REGISTRY = frozenset({"runs"}), frozenset({"registry"})
-_LOGGED = frozenset({"logged_models"})
+_LOGGED, _INCIDENTS = frozenset({"logged_models"}), frozenset({"incidents"})
 POPULATIONS: Mapping[str, Population] = MappingProxyType(
     {
         population.name: population
@@ -67,12 +68,14 @@ POPULATIONS: Mapping[str, Population] = MappingProxyType(
             Population("RELEASED", Unit.VERSION, _REGISTRY),
             Population("MODELS", Unit.MODEL, _REGISTRY),
             Population("WEEKS", Unit.WEEK, _REGISTRY | _RUNS),
+            Population("INCIDENTS", Unit.INCIDENT, _INCIDENTS),
         )
     }
 )
 """FAILED: ALL that failed or were killed. INPUTS: dataset inputs of TRAIN. LABELLED: labelled datasets used by TRAIN.
 VERSIONS: created in the window. REGISTERED: every version. MODELS: with a RELEASED or PROD version. WEEKS: pairs of a
-PROD version and a full ISO week in the window during which it was live. The others are the model's own populations."""
+PROD version and a full ISO week in the window during which it was live. INCIDENTS: opened in the
+window. The others are the model's own populations."""
 
 RELATIONS: Mapping[tuple[Unit, str], tuple[Unit, frozenset[str]]] = MappingProxyType(
     {
@@ -106,9 +109,13 @@ HOLDS: Mapping[str, tuple[Unit, frozenset[str]]] = MappingProxyType(
         "held_out_evaluation": (Unit.VERSION, _REGISTRY | _RUNS | {"experiments"}),
         "second_person": (Unit.VERSION, _REGISTRY | _RUNS),
         "better_than_baseline": (Unit.VERSION, _REGISTRY | _RUNS | {"experiments"}),
+        "traced_lately": (Unit.VERSION, _REGISTRY | {"traces"}),
+        "drift_watched": (Unit.WEEK, _REGISTRY | {"service_levels"}),
+        "quality_watched": (Unit.VERSION, _REGISTRY | {"service_levels"}),
+        "schema_in_lineage": (Unit.INPUT, _RUNS | {"lineage"}),
     }
 )
-"""Named conditions, written in ``studies`` and ``lineage``: unit and streams."""
+"""Named conditions, written in ``studies``, ``lineage`` and ``monitored``: unit and streams."""
 
 FUNCTIONS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
@@ -120,9 +127,17 @@ FUNCTIONS: Mapping[str, frozenset[str]] = MappingProxyType(
         "ablation_arms": _RUNS,
         "augmentation_methods": _RUNS,
         "augmentations_measured": _RUNS,
+        "delivery_metrics": _REGISTRY | _RUNS | {"experiments"},
+        "valid_comparisons": frozenset({"delivery"}),
+        "improving_periods": frozenset({"delivery"}),
+        "days_to_regression_test": _RUNS | _INCIDENTS,
+        "hours_to_restore": _INCIDENTS,
     }
 )
-"""Measures that need code of their own, written in ``functions``: the streams they read."""
+"""Measures that need code of their own (``functions``, ``outcomes``): the streams they cannot do without."""
+
+ALSO: Mapping[str, frozenset[str]] = MappingProxyType({"delivery_metrics": _INCIDENTS})
+"""Streams that a function reads as well where a source has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +172,16 @@ class Declared:
 
 @dataclass(frozen=True, slots=True)
 class Time:
-    """A tag of the unit read as a time, in days since 1970."""
+    """A tag of the unit read as a time, or a moment of an incident; in days since 1970."""
 
     key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """The mean of a run over its history and over all metrics that match one of the patterns."""
+
+    patterns: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +204,7 @@ class Computed:
     parts: tuple[Term, ...]
 
 
-Term = Number | Metric | Declared | Time | Now | Annotation | Computed
+Term = Number | Metric | Declared | Time | Mean | Now | Annotation | Computed
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +331,8 @@ class Measure:
     @property
     def asked(self) -> frozenset[str]:
         """The streams of its conditions and terms, and those its population cannot do without."""
-        return frozenset().union(*(_used(self._unit, part) for part in self._parts()), self._base())
+        parts = (_used(self._unit, part) for part in self._parts())
+        return frozenset().union(*parts, self._base(), ALSO.get(self.function, frozenset()))
 
     @property
     def must(self) -> frozenset[str]:
@@ -361,6 +384,12 @@ def _own(unit: Unit, part: Condition) -> frozenset[str]:
             return HOLDS[name][1]
         case Member(population):
             return population.must
+        case Compare(left, _, right) if any(isinstance(term, Mean) for term in (left, right)):
+            return _RUNS | {"metric_history"}
+        case TextIs(_, _, Test("names", ("version",))) if unit is Unit.INCIDENT:
+            return _INCIDENTS | _REGISTRY
+        case TextIs() | Compare() if unit is Unit.INCIDENT:
+            return _INCIDENTS
         case TextIs("declared"):
             return _RUNS | (_REGISTRY if unit is Unit.VERSION else frozenset({"experiments"}))
         case TextIs(place) if unit is Unit.VERSION and place != "param":

@@ -3,10 +3,11 @@
 A pack is a plain ZIP (stored, not compressed; fixed dates; members in order of name) with
 
 - ``model/…``            the model's files, byte for byte
-- ``facts/<source>/…``   ``statement.json`` and one Parquet file per fact table
+- ``facts/<source>/…``   ``statement.json`` and the fact tables as Parquet; what was read later is numbered, from
+  ``runs.0002.parquet`` on, and laid over what came before (``batches``)
 - ``projects.json``      the projects in scope
 - ``answers.json``       claims, verdicts and waivers
-- ``parameters.json``    as-of time, weights, whether reference runs count
+- ``parameters.json``    as-of time, weights, whether reference runs count, what the organisation calls things
 - ``result.json``        the scorecard
 - ``manifest.json``      the SHA-256 of every other member; its own SHA-256 is the *pack id*
 
@@ -21,7 +22,7 @@ import json
 import re
 import struct
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,8 +34,10 @@ import pyarrow.parquet as pq
 from maturity import canonical
 from maturity.answers import Answers
 from maturity.assembly import assemble
+from maturity.batches import join
 from maturity.facts import TABLES, Facts, Part, Statement
 from maturity.indicators import measure_all
+from maturity.names import Names
 from maturity.reader import ModelError
 from maturity.schema import Model, parse_model
 from maturity.scorecard import Scorecard, Weights
@@ -43,7 +46,8 @@ from maturity.scoring import score
 FORMAT = "dlemm-pack/1"
 MAX_BYTES = 4 * 1024**3
 MAX_ROWS = 50_000_000
-_NAME = re.compile(r"(manifest|projects|answers|parameters|result)\.json|model/[\w./-]+\.yaml|facts/[a-z0-9-]+/[\w.]+")
+_FACTS = r"facts/[a-z0-9-]+/(statement\.json|\w+(\.\d{4,6})?\.parquet)"
+_NAME = re.compile(rf"(manifest|projects|answers|parameters|result)\.json|model/[\w./-]+\.yaml|{_FACTS}")
 
 
 class PackError(Exception):
@@ -52,11 +56,12 @@ class PackError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """What besides model, facts and answers decides a result: time (ms UTC), weights, and the reference switch."""
+    """What else decides a result: time (ms UTC), weights, whether reference runs count, and mapped names."""
 
     as_of: int
     weights: Weights = field(default_factory=Weights)
     include_reference: bool = False
+    names: Names = field(default_factory=Names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,8 @@ class Inputs:
 
     @property
     def facts(self) -> Facts:
-        return assemble(self.parts, self.projects, include_reference=self.parameters.include_reference)
+        given = self.parameters
+        return assemble(self.parts, self.projects, include_reference=given.include_reference, names=given.names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +93,14 @@ class Verification:
         return not self.faults
 
 
-def compute(inputs: Inputs) -> Scorecard:
-    """Measure and score: the one road from inputs to result, used when assessing and when verifying."""
+def compute(inputs: Inputs, facts: Facts | None = None) -> Scorecard:
+    """Measure and score: the one road from inputs to result, used when assessing and when verifying.
+
+    ``facts`` are those of the inputs, where the caller has put them together already.
+    """
     keys = tuple(sorted(inputs.projects["project"]))
     as_of = inputs.parameters.as_of
-    findings = measure_all(inputs.model, inputs.facts, as_of=as_of, projects=keys)
+    findings = measure_all(inputs.model, facts or inputs.facts, as_of=as_of, projects=keys)
     return score(
         inputs.model,
         findings,
@@ -105,15 +114,16 @@ def compute(inputs: Inputs) -> Scorecard:
 def write(inputs: Inputs, scorecard: Scorecard, tables: Mapping[str, Mapping[str, bytes]] | None = None) -> bytes:
     """The pack as bytes; equal inputs give equal bytes.
 
-    ``tables`` may hold, per source, the Parquet bytes of its tables as they are stored, so that they go into the
-    pack unchanged; tables not given there are written anew.
+    ``tables`` may hold, per source, the Parquet bytes of its tables as they are stored (see ``stem``), so that they go
+    into the pack unchanged; tables not given there are written anew.
     """
     members = {f"model/{name}": content for name, content in inputs.model.files.items()}
     for part in inputs.parts:
         members[f"facts/{part.source}/statement.json"] = canonical.to_bytes(part.statement.to_json())
         stored = (tables or {}).get(part.source, {})
-        for name, frame in part.tables.items():
-            members[f"facts/{part.source}/{name}.parquet"] = stored.get(name) or _parquet(frame)
+        written = {stem.partition(".")[0] for stem in stored}
+        fresh = {name: _parquet(frame) for name, frame in part.tables.items() if name not in written}
+        members |= {f"facts/{part.source}/{stem}.parquet": content for stem, content in {**stored, **fresh}.items()}
     members["projects.json"] = canonical.to_bytes(_projects_json(inputs.projects))
     members["answers.json"] = canonical.to_bytes(inputs.answers.to_json())
     members["parameters.json"] = canonical.to_bytes(canonical.encode(inputs.parameters))
@@ -181,7 +191,7 @@ def from_folder(folder: Path) -> bytes:
         )
     members = {name: path.read_bytes() for name, path in paths.items()}
     inputs = _inputs(members)
-    stored = {p.source: {t: members[f"facts/{p.source}/{t}.parquet"] for t in p.tables} for p in inputs.parts}
+    stored = {part.source: dict(_stored(part.source, members)) for part in inputs.parts}
     return write(inputs, compute(inputs), stored)
 
 
@@ -290,7 +300,7 @@ def _inputs(members: Mapping[str, bytes]) -> Inputs:
         )
     except ModelError as error:
         raise PackError(f"the model in the pack is faulty:\n{error}") from error
-    except (KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, OSError, OverflowError, RecursionError) as error:
         raise PackError(f"the pack's inputs cannot be read: {error!r}") from error
 
 
@@ -301,11 +311,24 @@ def _bounded(content: bytes) -> bytes:
     return content
 
 
+def stem(table: str, number: int) -> str:
+    """The name of a stored table of a source, without its ending: ``number`` is that of the batch, from 1."""
+    return table if number == 1 else f"{table}.{number:04d}"
+
+
+def _stored(source: str, members: Mapping[str, bytes]) -> Iterator[tuple[str, bytes]]:
+    """Every table of a source as (stem, Parquet bytes)."""
+    for name, content in members.items():
+        if name.startswith(f"facts/{source}/") and name.endswith(".parquet"):
+            yield name.split("/")[2].removesuffix(".parquet"), content
+
+
 def _part(source: str, members: Mapping[str, bytes]) -> Part:
-    base = f"facts/{source}/"
-    tables = {
-        name: TABLES[name].from_parquet(_bounded(members[f"{base}{name}.parquet"]))
-        for name in TABLES
-        if f"{base}{name}.parquet" in members
-    }
-    return Part(source, Statement.from_json(json.loads(members[f"{base}statement.json"])), tables)
+    statement = Statement.from_json(json.loads(members[f"facts/{source}/statement.json"]))
+    batches: dict[int, dict[str, pd.DataFrame]] = {}
+    for name, content in _stored(source, members):
+        table, _, number = name.partition(".")
+        if int(number or 1) < 1 or stem(table, int(number or 1)) != name:
+            raise PackError(f"facts/{source}/{name}.parquet is not named as a batch is")
+        batches.setdefault(int(number or 1), {})[table] = TABLES[table].from_parquet(_bounded(content))
+    return Part(source, statement, join([batches[number] for number in sorted(batches)]))

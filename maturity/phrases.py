@@ -56,6 +56,10 @@ NOTES = _texts(
         "Production time known only from the reading that first saw the alias: {count} ({width})",
         "其中 {count} 个的投产时间仅由首次读取到别名的时刻得知（{width}）",
     ),
+    back_filled=(
+        "Passing, but tagged only after the work was over: {count}",
+        "其中 {count} 个虽通过，但起决定作用的标签是事后补加的",
+    ),
     days=("interval at most {days} d wide", "区间最宽 {days} 天"),
     open=("open towards the past", "此前多久无从得知"),
 )
@@ -109,6 +113,20 @@ STREAMS = _texts(
     artifacts=("artifact lists", "产物列表"),
     registry=("model registry", "模型注册表"),
     projects=("projects", "项目"),
+    traces=("traces", "trace 记录"),
+    metric_history=("metric histories", "指标历史"),
+    history=("changes over time", "变更历史"),
+    evaluations=("evaluation datasets", "评估数据集"),
+    repository=("repositories", "代码仓库"),
+    reviews=("change requests", "变更请求"),
+    ci=("continuous integration", "持续集成"),
+    reports=("reports", "报告"),
+    quality=("data quality results", "数据质量结果"),
+    data_versions=("data versions", "数据版本"),
+    lineage=("data lineage", "数据血缘"),
+    service_levels=("service levels", "服务水平"),
+    incidents=("incidents", "事件"),
+    delivery=("delivery comparisons", "交付对比"),
 )
 
 POPULATIONS = _nouns(
@@ -126,6 +144,7 @@ POPULATIONS = _nouns(
     RELEASED=("release", "releases", "发布"),
     MODELS=("model in production", "models in production", "生产模型"),
     WEEKS=("service week", "service weeks", "服务周"),
+    INCIDENTS=("incident", "incidents", "事件"),
 )
 UNITS = _nouns(
     run=("run", "runs", "运行"),
@@ -134,6 +153,12 @@ UNITS = _nouns(
     decision=("decision", "decisions", "决策"),
     arm=("ablation arm", "ablation arms", "消融臂"),
     augmentation=("augmentation", "augmentations", "增强方法"),
+    report=("report", "reports", "报告"),
+    repository=("repository", "repositories", "代码仓库"),
+    **{"change request": ("change request", "change requests", "变更请求")},
+    incident=("incident", "incidents", "事件"),
+    comparison=("comparison", "comparisons", "对比"),
+    **{"delivery metric": ("delivery metric", "delivery metrics", "交付指标")},
     **{"alert rule": ("alert rule", "alert rules", "告警规则")},
 )
 

@@ -196,6 +196,8 @@ def read_yaml(text: str, file: str, faults: list[Fault]) -> Node:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         return unreadable(file, f"{where}{error.problem or 'not YAML'}", faults)
+    except RecursionError:
+        return unreadable(file, "not readable as YAML: nested too deeply", faults)
     except (yaml.YAMLError, ValueError) as error:  # characters that YAML forbids; a date such as 2026-13-01
         return unreadable(file, f"not readable as YAML: {str(error).splitlines()[0]}", faults)
     if value is None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
+from maturity.check_measures import parse_check_measure
 from maturity.consistency import EVIDENCE_KINDS, INDICATORS, check_whole
 from maturity.reader import Fault, ModelError, Node, read_yaml, unreadable
 from maturity.structure import (
@@ -269,9 +270,19 @@ def _check(node: Node, key: str) -> Check:
         node.only("kind", "indicator", "op", "target")
         op: Literal[">=", "<="] = node.at("op").choice(">=", "<=")
         return Check(key, name, node.at("indicator").str(), op, node.at("target").fraction(least=None))
-    node.only("kind", "artifact", "check")
-    artifact = node.at("artifact").str() if node.has("artifact") else None
-    return Check(key, name, artifact=artifact, text=_text(node.at("check")))
+    computed = ("measure", "examples") if name in ("pipeline", "repo") else ()
+    node.only("kind", "artifact", "check", *computed)
+    measure = parse_check_measure(node.at("measure")) if node.has("measure") and computed else None
+    return Check(
+        key,
+        name,
+        op=">=" if measure and measure.target else None,
+        target=measure.target if measure else None,
+        artifact=node.at("artifact").str() if node.has("artifact") else None,
+        text=_text(node.at("check")),
+        measure=measure,
+        examples=tuple(child.value for child in node.at("examples").list()) if node.has("examples") else (),
+    )
 
 
 def _indicators(nodes: list[Node]) -> Mapping[str, Indicator]:

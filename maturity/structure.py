@@ -13,6 +13,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Literal
 
+from maturity.check_measures import CheckMeasure
 from maturity.vocabulary import Measure
 
 Klass = Literal["machine", "human"]
@@ -88,7 +89,8 @@ class Parameters:
 class Check:
     """One thing a practice asks for. ``key`` is ``<practice>/<n>``, n counting from 1 in file order.
 
-    An ``mlflow`` check compares an indicator with a target; the others say in words what must be seen.
+    An ``mlflow`` check compares an indicator with a target; the others say in words what must be seen, and a
+    ``pipeline`` or ``repo`` check may have a ``measure`` that computes it, with examples that prove it.
     """
 
     key: str
@@ -98,6 +100,8 @@ class Check:
     target: Fraction | None = None
     artifact: str | None = None
     text: Text | None = None
+    measure: CheckMeasure | None = None
+    examples: tuple[Any, ...] = ()
 
     @property
     def machine(self) -> bool:

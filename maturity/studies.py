@@ -6,7 +6,7 @@ Each takes the ``World`` and the id of the parent run; gives True or False. Chil
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 
 from maturity.keyed import number_of
@@ -19,15 +19,16 @@ _COMMITS = ("mlflow.source.git.commit", "dlemm.git.commit")
 
 
 def params_of(world: World, run: str) -> dict[str, str]:
-    """All parameters of a run except the seed."""
-    return {key: value for key, value in world.params_of_run.get(run, {}).items() if key != "seed"}
+    """All parameters of a run except the seed, each once, whatever it is called."""
+    params = world.facts.names.one_name(world.params_of_run.get(run, {}))
+    return {key: value for key, value in params.items() if key != "seed"}
 
 
 def factor_of(world: World, run: str) -> str | None:
     """The parameter an ablation run varies: tag ``dlemm.ablation.factor`` of the run or of its parent."""
     tags = world.run_tags.of("dlemm.ablation.factor")
     found = tags.get(run, tags.get(world.parents.get(run, "")))
-    return found.strip() if found else None
+    return world.facts.names.our_param(found.strip()) if found else None
 
 
 def one_factor_children(world: World, parent: str) -> bool:
@@ -89,3 +90,6 @@ HOLDS: Mapping[str, Callable[[World, str], bool | None]] = {
     "equal_budget_children": equal_budget_children,
     "data_only_children": data_only_children,
 }
+
+CANDIDATES: Mapping[str, Callable[[World], Iterable[str]]] = dict.fromkeys(HOLDS, lambda world: world.children)
+"""A run without children is no study."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 
+from maturity.check_words import check_sentence
 from maturity.gaps import Gap, GapKind
 from maturity.schema import Model
 from maturity.scorecard import VIEWS, DimensionLevel, Finding, PerView, PracticeRating, Rule, Scorecard, rounded
@@ -48,9 +49,11 @@ _DOING = {
 }
 
 
+_ACHIEVE = {"en": "looked, and it is not so yet: “{subject}”", "zh": "已查看，尚未做到“{subject}”"}
+"""For a check that is met or not, with nothing in between."""
 _EXPORT = {
-    "en": "let an assessor confirm an export of another system that shows “{subject}”",
-    "zh": "请评估员确认能证明“{subject}”的其他系统导出记录",
+    "en": "connect a source that shows “{subject}”, or let an assessor confirm an export of another system",
+    "zh": "接入能证明“{subject}”的数据源，或请评估员确认其他系统导出记录",
 }
 
 
@@ -137,6 +140,8 @@ def gap_sentence(model: Model, gap: Gap, language: str) -> str:
 
 def _doing(model: Model, gap: Gap) -> dict[str, str]:
     check = model.checks.get(gap.check)
+    if gap.kind is GapKind.IMPROVE and check is not None and check.measure and check.target is None:
+        return _ACHIEVE
     return _EXPORT if gap.kind is GapKind.AFFIRM and check is not None and check.machine else _DOING[gap.kind]
 
 
@@ -159,7 +164,9 @@ def _measured(model: Model, gap: Gap) -> str:
 def _shown(model: Model, gap: Gap, value: Fraction | None) -> str:
     if value is None:
         return "–"
-    if gap.indicator and model.indicators[gap.indicator].type == "share":
+    check = model.checks.get(gap.check)
+    computed_share = check is not None and check.measure is not None and check.target is not None
+    if computed_share or (gap.indicator and model.indicators[gap.indicator].type == "share"):
         return f"{rounded(100 * value, 1)} %"
     return str(value) if value.denominator == 1 else rounded(value, 2)
 
@@ -188,6 +195,8 @@ def _leaf_lines(model: Model, rating: PracticeRating, findings: Findings, langua
         if finding and check and finding.indicator in model.indicators:
             indicator = model.indicators[finding.indicator]
             yield f"      {sentence(finding, indicator, language, op=check.op, target=check.target)}"
+        elif finding and check and check.measure:
+            yield f"      {check_sentence(finding, check, language)}"
 
 
 def _values(values: PerView[Fraction] | None, language: str) -> str:

@@ -11,13 +11,16 @@ it is linked to with that version's model, its experiment.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from fractions import Fraction
 from typing import Any, TypeVar
 
 from maturity import measures as m
+from maturity.columns import Coded, Column, Exact, Numbers, Same
 from maturity.keyed import DAY, number_of, present, time_of
 from maturity.measures import Term, Unit
 from maturity.populations import Populations
+from maturity.rolls import Ids, common
 
 _T = TypeVar("_T")
 
@@ -28,9 +31,10 @@ class Values:
     def __init__(self, world: Populations) -> None:
         self.world = world
         self._numbers: dict[tuple[Unit, Term], Mapping[str, Fraction]] = {}
-        self._ids: dict[Unit, frozenset[str]] = {}
+        self._texts: dict[tuple[Unit, str, str], Mapping[str, str]] = {}
+        self._ids: dict[Unit, AbstractSet[str]] = {}
 
-    def ids(self, unit: Unit) -> frozenset[str]:
+    def ids(self, unit: Unit) -> AbstractSet[str]:
         """Every thing of a unit that counts."""
         world = self.world
         if unit not in self._ids:
@@ -38,46 +42,50 @@ class Values:
                 Unit.RUN: lambda: world.runs,
                 Unit.VERSION: lambda: world.versions,
                 Unit.MODEL: lambda: world.version_fields["name"].values(),
-                Unit.INPUT: lambda: world.input_rows,
+                Unit.INPUT: lambda: world.input_rows.roll.all(),
                 Unit.LOGGED_MODEL: lambda: world.logged_fields["run"],
                 Unit.DATASET: lambda: world.labelled,
                 Unit.WEEK: lambda: world.weeks,
+                Unit.INCIDENT: lambda: world.incidents,
             }
-            self._ids[unit] = frozenset(of[unit]())
+            found = of[unit]()
+            self._ids[unit] = found if isinstance(found, Ids) else frozenset(found)
         return self._ids[unit]
 
     def texts(self, unit: Unit, place: str, key: str) -> Mapping[str, str]:
         """Id to a non-empty text: a tag, a parameter, a field or a declaration."""
+        asked = (unit, place, key)
+        if asked not in self._texts:
+            self._texts[asked] = self._texts_at(unit, place, key)
+        return self._texts[asked]
+
+    def _texts_at(self, unit: Unit, place: str, key: str) -> Mapping[str, str]:
         world = self.world
         if place == "field":
             return self._fields(unit, key)
         if unit is Unit.INPUT:
-            tags = {
-                i: world.input_tags.get((str(row["run"]), str(row["digest"])), {})
-                for i, row in world.input_rows.items()
-            }
-            return {i: found[key] for i, found in tags.items() if key in found}
+            return world.tagged_inputs(key)
         if unit is Unit.VERSION:
-            return {
+            of: dict[str, Callable[[], Mapping[str, str]]] = {
                 "tag": lambda: world.version_tags.of(key),
                 "param": lambda: self.from_runs(world.run_params.of(key)),
                 "declared": lambda: {**self.from_runs(world.run_tags.of(key)), **self._of_version(key)},
-            }[place]()
+            }
+            return of[place]()
         if place == "declared":
-            return {**self._outside(key), **world.run_tags.of(key)}
+            return world.run_tags.texts_of(key).over(self._outside(key))
         return (world.run_tags if place == "tag" else world.run_params).of(key)
 
     def _fields(self, unit: Unit, key: str) -> Mapping[str, str]:
         world = self.world
         if unit is Unit.INPUT:
-            values: Mapping[str, Any] = {i: row[key] for i, row in world.input_rows.items()}
+            return world.input_rows.column(key)
+        if unit is Unit.INCIDENT:
+            values: Mapping[str, Any] = {i: row[key] for i, row in world.incidents.items()}
+        elif unit is Unit.RUN:
+            return world.run_fields.written(key)
         else:
-            of = {
-                Unit.RUN: world.run_fields,
-                Unit.VERSION: world.version_fields,
-                Unit.LOGGED_MODEL: world.logged_fields,
-            }
-            values = of[unit][key]
+            values = (world.version_fields if unit is Unit.VERSION else world.logged_fields)[key]
         return {i: str(value) for i, value in values.items() if present(value)}
 
     def _of_version(self, key: str) -> dict[str, str]:
@@ -88,12 +96,12 @@ class Values:
             version: value for version, value in self.world.version_tags.of(key).items() if version in names
         }
 
-    def _outside(self, key: str) -> dict[str, str]:
+    def _outside(self, key: str) -> Coded[str]:
         """Run to what its experiment declares, or, before that, the version it is linked to."""
         world = self.world
         experiments, versions = world.experiment_tags.of(key), self._of_version(key)
-        found = {run: experiments[e] for run, e in world.run_fields["experiment"].items() if e in experiments}
-        return found | {run: versions[ver] for run, ver in world.linked_versions.items() if ver in versions}
+        linked = {run: versions[ver] for run, ver in world.linked_versions.items() if ver in versions}
+        return Coded.of(world.roll, linked).over(world.run_fields.texts("experiment").map(experiments.get))
 
     def from_runs(self, values: Mapping[str, _T]) -> dict[str, _T]:
         """Version to the value of the newest of its runs that has one."""
@@ -116,16 +124,20 @@ class Values:
         world = self.world
         match term:
             case m.Number(value):
-                return dict.fromkeys(self.ids(unit), value)
+                return same(self.ids(unit), value)
             case m.Now():
-                return dict.fromkeys(self.ids(unit), Fraction(world.as_of, DAY))
+                return same(self.ids(unit), Fraction(world.as_of, DAY))
             case m.Metric(key):
                 return self._metric(unit, key)
             case m.Declared(key, default):
                 return self._declared(unit, key, default)
+            case m.Mean(patterns):
+                means = world.run_means(patterns)
+                return {i: sum(map(_exact, found), Fraction(0)) / len(found) for i, found in means.items()}
+            case m.Time(key) if unit is Unit.INCIDENT:
+                return {i: Fraction(at, DAY) for i, at in world.incident_times(key).items()}
             case m.Time(key):
-                times = {i: time_of(text) for i, text in self.texts(unit, "tag", key).items()}
-                return {i: Fraction(at, DAY) for i, at in times.items() if at is not None}
+                return mapped(self.texts(unit, "tag", key), _days_of)
             case m.Annotation(keys):
                 return self._annotation(keys)
         return self._computed(unit, term)
@@ -133,12 +145,18 @@ class Values:
     def _declared(self, unit: Unit, key: str, default: Fraction | None) -> Mapping[str, Fraction]:
         """Numbers in tags. The default stands where nothing is declared, not where what is declared is no number."""
         texts = self.texts(unit, "declared", key)
-        numbers = {i: number_of(text) for i, text in texts.items()}
-        found = {i: number for i, number in numbers.items() if number is not None}
-        return found if default is None else dict.fromkeys(self.ids(unit) - texts.keys(), default) | found
+        found = mapped(texts, number_of)
+        if default is None:
+            return found
+        if isinstance(texts, Coded) and isinstance(found, Coded):
+            return found.over(Coded.same(texts.roll, ~texts.mask, default))
+        return {**dict.fromkeys(self.ids(unit) - texts.keys(), default), **found}
 
     def _metric(self, unit: Unit, key: str) -> Mapping[str, Fraction]:
-        return {i: Fraction(repr(float(value))) for i, value in self.logged(unit, key).items()}
+        values = self.logged(unit, key)
+        if isinstance(values, Numbers):
+            return Exact(values.roll, values.numbers, values.mask)
+        return {i: Fraction(repr(float(value))) for i, value in values.items()}
 
     def logged(self, unit: Unit, key: str) -> Mapping[str, float]:
         """Id to the last finite value of a metric."""
@@ -161,9 +179,36 @@ class Values:
 
     def _computed(self, unit: Unit, term: m.Computed) -> Mapping[str, Fraction]:
         parts = [self.numbers(unit, part) for part in term.parts]
-        ids = frozenset.intersection(*(frozenset(part) for part in parts))
+        ids = common([keys_of(part) for part in parts])
         found = {i: _arithmetic(term.op, [part[i] for part in parts]) for i in ids}
         return {i: value for i, value in found.items() if value is not None}
+
+
+def keys_of(values: Mapping[str, Any]) -> AbstractSet[str]:
+    """The ids that have a value."""
+    return values.ids if isinstance(values, Column) else frozenset(values)
+
+
+def mapped(values: Mapping[str, str], change: Callable[[str], _T | None]) -> Mapping[str, _T]:
+    """The values after ``change``, without those that become None; a repeated one is changed once."""
+    if isinstance(values, Coded):
+        return values.map(change)
+    found = {i: change(value) for i, value in values.items()}
+    return {i: value for i, value in found.items() if value is not None}
+
+
+def same(ids: AbstractSet[str], value: _T) -> Mapping[str, _T]:
+    """One value for every id."""
+    return Same(ids.roll, value) if isinstance(ids, Ids) else dict.fromkeys(ids, value)
+
+
+def _days_of(text: str) -> Fraction | None:
+    at = time_of(text)
+    return None if at is None else Fraction(at, DAY)
+
+
+def _exact(value: float) -> Fraction:
+    return Fraction(repr(value))
 
 
 def _arithmetic(op: str, parts: list[Fraction]) -> Fraction | None:

@@ -16,8 +16,8 @@ Conditions: ``all``, ``any``, ``not``; ``tag``, ``param``, ``field``, ``declared
 ``exists`` alone is a condition that everything fulfils. In a pattern ``*`` stands for any text without a slash, ``**``
 for any text, ``<part>`` is like ``*``, and then distinct parts are counted.
 
-Terms: a number, ``metric``, ``declared`` (with ``default``), ``time``, ``now``, ``annotation``, ``sum``,
-``difference``, ``ratio``, ``product``. Times are in days. Every fault is recorded on the node, and parsing goes on.
+Terms: a number, ``metric``, ``mean`` (patterns), ``declared`` (with ``default``), ``time``, ``now``, ``annotation``,
+``sum``, ``difference``, ``ratio``, ``product``. Times are in days. Every fault is recorded, and parsing goes on.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from maturity.measures import (
     Flag,
     Holds,
     How,
+    Mean,
     Measure,
     Member,
     Metric,
@@ -67,6 +68,7 @@ _FIELDS: Mapping[Unit, frozenset[str]] = MappingProxyType(
         Unit.VERSION: frozenset({"run", "user", "description", "status", "logged_model"}),
         Unit.INPUT: frozenset({"name", "digest", "source", "source_type", "context"}),
         Unit.LOGGED_MODEL: frozenset({"name", "status", "flavors"}),
+        Unit.INCIDENT: frozenset({"kind", "severity", "version"}),
     }
 )
 _FLAGS: Mapping[Unit, frozenset[str]] = MappingProxyType(
@@ -83,6 +85,7 @@ _PLACES: Mapping[str, frozenset[Unit]] = MappingProxyType(
         "declared": frozenset({Unit.RUN, Unit.VERSION}),
     }
 )
+_MOMENTS = frozenset({"opened_at", "restored_at", "closed_at"})
 _NAMED = ("project", "registered_model", "version", "run")
 
 
@@ -216,7 +219,7 @@ _OPS = {"equals": "==", "ge": ">=", "le": "<=", "gt": ">", "lt": "<"}
 def _value(node: Node, unit: Unit) -> Condition:
     head = "value" if node.has("value") else "metric"
     node.only(head, *_OPS)
-    if unit not in (Unit.RUN, Unit.VERSION, Unit.DATASET):
+    if unit not in (Unit.RUN, Unit.VERSION, Unit.DATASET, *((Unit.INCIDENT,) if head == "value" else ())):
         node.fault(f"a {unit} has no {head}", head)
     left = Metric(node.at(head).str()) if head == "metric" else _term(node.at(head), unit)
     parts = tuple(Compare(left, sign, _term(node.at(op), unit)) for op, sign in _OPS.items() if node.has(op))
@@ -301,7 +304,7 @@ def _term(node: Node, unit: Unit) -> Term:
     """Parse a term; a plain number stands for itself."""
     if not isinstance(node.value, dict):
         return Number(node.fraction(least=None))
-    kinds = ("metric", "declared", "time", "now", "annotation", "sum", "difference", "ratio", "product")
+    kinds = ("metric", "mean", "declared", "time", "now", "annotation", "sum", "difference", "ratio", "product")
     node.only(*kinds, "default")
     given = [kind for kind in kinds if node.has(kind)]
     if len(given) != 1 or (node.has("default") and given != ["declared"]):
@@ -323,8 +326,12 @@ def _term_of(node: Node, unit: Unit, kind: str) -> Term:
         if len(parts) < 2 or (kind in ("difference", "ratio") and len(parts) != 2):
             child.fault("needs two terms")
         return Computed(kind, parts)
-    if unit not in (Unit.RUN, Unit.VERSION):
+    if kind == "time" and unit is Unit.INCIDENT:
+        return Time(child.choice(*sorted(_MOMENTS)))
+    if unit is not Unit.RUN and (unit is not Unit.VERSION or kind == "mean"):
         node.fault(f"a {unit} has no {kind}", kind)
+    if kind == "mean":
+        return Mean(tuple(pattern.str() for pattern in child.list()))
     if kind == "declared":
         return Declared(child.str(), node.at("default").fraction(least=None) if node.has("default") else None)
     return Metric(child.str()) if kind == "metric" else Time(child.str())

@@ -139,7 +139,7 @@ def _interval(finding: Finding, language: str, op: str | None, target: Fraction 
 
 
 def _notes(finding: Finding, kind: str, language: str) -> list[str]:
-    """What was left out, which single thing decided, and how exact production times are."""
+    """What was left out, which single thing decided, what was tagged late, and how exact production times are."""
     details, notes = finding.details, []
     if "unknown" in details:
         notes.append(NOTES["unknown"].in_(language).format(**details))
@@ -147,6 +147,8 @@ def _notes(finding: Finding, kind: str, language: str) -> list[str]:
         notes.append(NOTES["decided_by"].in_(language).format(id=details["decided_by"]))
     if not _is_share(finding) and kind != "count" and finding.failing:
         notes.append(NOTES["without_value"].in_(language).format(count=len(finding.failing)))
+    if "back_filled" in details:
+        notes.append(NOTES["back_filled"].in_(language).format(count=details["back_filled"]))
     if "seen_only" in details:
         width = details["widest_interval_days"]
         open_or = NOTES["open"].in_(language) if width == "open" else NOTES["days"].in_(language).format(days=width)
@@ -163,8 +165,8 @@ def _absence(finding: Finding, indicator: Indicator, language: str) -> str:
         "outcome": OUTCOMES[finding.outcome or Outcome.NO_EVIDENCE].in_(language),
         "count": str(len(finding.failing)),
         "what": _noun(finding, indicator, int(finding.details.get("of", len(finding.failing)))).in_(language),
-        "since": _day(finding.window[0]) if finding.window else "–",
-        "until": _day(finding.window[1]) if finding.window else "–",
+        "since": day(finding.window[0]) if finding.window else "–",
+        "until": day(finding.window[1]) if finding.window else "–",
         "missing": indicator.reason.in_(language).rstrip(".。") if indicator.reason else "–",
     }
     details = {key: value for key, value in finding.details.items() if key not in why}
@@ -173,7 +175,8 @@ def _absence(finding: Finding, indicator: Indicator, language: str) -> str:
     return REASONS[finding.reason].in_(language).format_map(_Gaps({**why, **details}))
 
 
-def _day(moment: int) -> str:
+def day(moment: int) -> str:
+    """A time in ms as its day, UTC, written 2026-01-31."""
     return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=moment)).date().isoformat()
 
 

@@ -1,22 +1,27 @@
 """The facts that count at one time, indexed once: look-ups by run, version, logged model and dataset input.
 
 Takes the model, the facts and ``as_of``; gives dictionaries. What counts: active runs that started at or before
-``as_of`` and versions created at or before it. The window is [``as_of`` − ``window_days``, ``as_of``], both ends
-included. Two runs of one name are two runs.
+``as_of`` and did not end before they started, and versions created at or before it. The window is
+[``as_of`` − ``window_days``, ``as_of``], both ends included. Two runs of one name are two runs.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from maturity.columns import Groups
 from maturity.facts import Facts, Reading
+from maturity.fields import Fields, Inputs
 from maturity.keyed import DAY, Keyed, present
+from maturity.rolls import Array, Ids, Roll, coded
 from maturity.schema import Model
 
 STAGE, PARENT, LINK = "dlemm.stage", "mlflow.parentRunId", "dlemm.model_version"
@@ -47,15 +52,20 @@ class World:
     # runs
 
     @cached_property
-    def run_fields(self) -> Mapping[str, Mapping[str, Any]]:
-        """Columns of the runs that count: name of the column to run to value."""
+    def run_fields(self) -> Fields:
+        """Columns of the runs that count: name of the column to run to value, missing values left out."""
         frame = self.facts["runs"]
-        frame = frame[(frame["lifecycle"] == "active") & (frame["start_at"] <= self.as_of).fillna(False)]
-        return columns_of(frame, "run")
+        counts = (frame["lifecycle"] == "active") & (frame["start_at"] <= self.as_of).fillna(False)
+        return Fields(frame[counts & ~(frame["end_at"] < frame["start_at"]).fillna(False)], "run")
+
+    @property
+    def roll(self) -> Roll:
+        """The runs that count, in order."""
+        return self.run_fields.roll
 
     @cached_property
-    def runs(self) -> frozenset[str]:
-        return frozenset(self.run_fields["start_at"])
+    def runs(self) -> Ids:
+        return self.roll.all()
 
     @cached_property
     def run_tags(self) -> Keyed:
@@ -67,10 +77,13 @@ class World:
 
     @cached_property
     def params_of_run(self) -> Mapping[str, Mapping[str, str]]:
-        """Run to all its parameters."""
+        """Run to all its parameters, of the runs that are asked for them: nested ones and sources of versions."""
+        sources = (run for version in self.versions if (run := self.source_run(version)))
+        asked = self.roll.only(chain(self.parents, sources))
         frame, found = self.facts["run_params"], defaultdict[str, dict[str, str]](dict)
+        frame = frame[asked.rows_of(frame["run"])]
         for run, key, value in zip(frame["run"], frame["key"], frame["value"], strict=True):
-            if run in self.runs and present(value):
+            if present(value):
                 found[run][key] = value
         return found
 
@@ -82,11 +95,10 @@ class World:
     def metric_times(self) -> Keyed:
         """Time of the last value of each metric, finite or not."""
         frame = self.facts["run_metrics"]
-        return Keyed(frame.drop(columns="value").rename(columns={"at": "value"}).dropna(subset=["value"]), "run")
+        return Keyed(frame[["run", "key", "at"]].rename(columns={"at": "value"}), "run", self.roll)
 
     def _of_runs(self, table: str) -> Keyed:
-        frame = self.facts[table]
-        return Keyed(frame[frame["run"].isin(self.runs)] if len(frame) else frame, "run")
+        return Keyed(self.facts[table], "run", self.roll)
 
     @cached_property
     def experiment_tags(self) -> Keyed:
@@ -94,7 +106,10 @@ class World:
 
     @cached_property
     def experiment_runs(self) -> Mapping[str, tuple[str, ...]]:
-        return grouped((owner, run) for run, owner in self.run_fields["experiment"].items() if present(owner))
+        column = self.run_fields.texts("experiment")
+        owners = Roll.of_texts(column.distinct)
+        table = np.append([owners.place(text) for text in column.distinct], -1).astype(np.int32)
+        return Groups(owners, self.roll, table[column.codes])
 
     @cached_property
     def parents(self) -> Mapping[str, str]:
@@ -107,7 +122,7 @@ class World:
         return grouped((parent, run) for run, parent in self.parents.items())
 
     def newest_first(self, runs: Iterable[str]) -> tuple[str, ...]:
-        start = self.run_fields["start_at"]
+        start = self.run_fields.numbers("start_at")
         return tuple(sorted(runs, key=lambda run: (-start[run], run)))
 
     def primary_metric(self, run: str, source_run: str | None = None) -> str | None:
@@ -123,32 +138,30 @@ class World:
     # inputs, logged models and artifacts of runs
 
     @cached_property
-    def input_rows(self) -> Mapping[str, Mapping[str, Any]]:
+    def input_rows(self) -> Inputs:
         """Dataset inputs of runs, in a fixed order. The id is ``run/name@digest``, with ``#2`` … for a repetition."""
         frame = self.facts["run_inputs"]
-        frame = frame[frame["run"].isin(self.runs)] if len(frame) else frame
-        rows = sorted(frame.to_dict("records"), key=lambda row: [str(row[name]) for name in frame.columns])
-        found: dict[str, Mapping[str, Any]] = {}
-        seen: dict[str, int] = defaultdict(int)
-        for row in rows:
-            key = f"{row['run']}/{_text(row['name'])}@{_text(row['digest'])}"
-            seen[key] += 1
-            found[key if seen[key] == 1 else f"{key}#{seen[key]}"] = {
-                str(name): value if present(value) else None for name, value in row.items()
-            }
-        return found
+        return Inputs(frame[self.runs.rows_of(frame["run"])], self.roll)
 
-    @cached_property
-    def run_inputs(self) -> Mapping[str, tuple[str, ...]]:
-        return grouped((row["run"], key) for key, row in self.input_rows.items())
+    @property
+    def run_inputs(self) -> Groups:
+        """Run to its dataset inputs."""
+        return self.input_rows.of_runs
 
-    @cached_property
-    def input_tags(self) -> Mapping[tuple[str, str], Mapping[str, str]]:
-        """Tags of dataset inputs by run and digest."""
-        found: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
-        for row in self.facts["run_input_tags"].itertuples(index=False):
-            if present(row.value):
-                found[str(row.run), str(row.digest)][str(row.key)] = str(row.value)
+    def input_tags(self, key: str) -> Mapping[tuple[str, str], str]:
+        """One tag of dataset inputs by run and digest."""
+        frame = self.facts["run_input_tags"]
+        rows: Iterable[Any] = frame[(frame["key"] == key).fillna(False).astype(bool)].itertuples(index=False)
+        return {(str(row.run), str(row.digest)): str(row.value) for row in rows if present(row.value)}
+
+    def tagged_inputs(self, key: str) -> Mapping[str, str]:
+        """Dataset input to the text of a tag of its own."""
+        tags, found = self.input_tags(key), {}
+        for run in {run for run, _ in tags}:
+            for one in self.run_inputs.get(run, ()):
+                text = tags.get((run, str(self.input_rows[one]["digest"])))
+                if text is not None:
+                    found[one] = text
         return found
 
     @cached_property
@@ -159,10 +172,16 @@ class World:
     def run_models(self) -> Mapping[str, tuple[str, ...]]:
         return grouped((run, model) for model, run in self.logged_fields["run"].items() if present(run))
 
+    def with_artifact(self, check: Callable[[str], bool]) -> frozenset[str]:
+        """Owners of at least one artifact whose path passes; each path is asked once."""
+        codes, paths = self._artifact_paths
+        passes = np.array([*map(check, paths), False], bool)[codes]
+        return frozenset(self.facts["artifacts"].loc[passes, "owner"])
+
     @cached_property
-    def artifact_paths(self) -> Mapping[str, tuple[str, ...]]:
-        frame = self.facts["artifacts"]
-        return grouped(zip(frame["owner"].tolist(), frame["path"].tolist(), strict=True))
+    def _artifact_paths(self) -> tuple[Array, list[str]]:
+        codes, paths = coded(self.facts["artifacts"]["path"])
+        return codes, paths.to_pylist()
 
     @cached_property
     def listed(self) -> frozenset[str]:
@@ -243,10 +262,6 @@ def grouped(pairs: Iterable[tuple[str, str]]) -> Mapping[str, tuple[str, ...]]:
     for owner, item in pairs:
         found[owner].append(item)
     return {owner: tuple(sorted(items)) for owner, items in found.items()}
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
 
 
 def names_in(text: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import pytest
 
-from maturity import conditions, functions, measures
+from maturity import conditions, indicators, measures
 from maturity.assembly import assemble
 from maturity.examples import AS_OF, SOURCE, facts_of
 from maturity.facts import TABLES, Facts, Part, Reading, Statement, StreamReading
@@ -195,6 +195,7 @@ def test_a_share_is_exact_and_names_everyone():
         ({"alias": "live", "deployed": 5}, True),
         ({"alias": "live", "created": 1}, False),
         ({"seen": [-3, -2]}, False),
+        ({"seen": [-3, -3]}, False),  # the server told of an alias that is gone by now
     ],
 )
 def test_a_version_is_live_when(version, is_live):
@@ -211,6 +212,8 @@ def go_live(*versions):
         ({"deployed": -5, "seen": [-3, -2]}, GoLive(AS_OF - 5 * DAY, True)),
         ({"seen": [-3, -2]}, GoLive(AS_OF - 2 * DAY, False, AS_OF - 3 * DAY)),
         ({"seen": [None, -2]}, GoLive(AS_OF - 2 * DAY, False, None)),
+        ({"seen": [-3, -3]}, GoLive(AS_OF - 3 * DAY, True, AS_OF - 3 * DAY)),
+        ({"deployed": -5, "seen": [-3, -3]}, GoLive(AS_OF - 5 * DAY, True)),
         ({"deployed": 1, "seen": [-3, -2]}, GoLive(AS_OF - 2 * DAY, False, AS_OF - 3 * DAY)),
         ({"alias": "staging", "seen": [-3, -2]}, None),
         ({"seen": [-3, 2]}, None),
@@ -509,7 +512,7 @@ def test_a_regular_expression_looks_at_the_first_thousand_characters(text, expec
 
 def test_the_named_conditions_and_functions_are_exactly_those_of_the_vocabulary():
     assert set(measures.HOLDS) == set(conditions._NAMED)
-    assert set(measures.FUNCTIONS) == set(functions.FUNCTIONS)
+    assert set(measures.FUNCTIONS) == set(indicators._FUNCTIONS)
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def gap(kind: GapKind, practice: str, check: str, indicator: str | None = None) 
         (gap(GapKind.LOG, "DG1.2.1", "DG1.2.1/1", "DAT-02"), "log it, so that", "补充记录"),
         (gap(GapKind.CONNECT, "DG1.2.1", "DG1.2.1/1", "DAT-02"), "connect or refresh a source", "接入或刷新"),
         (gap(GapKind.AFFIRM, "DG1.1.1", "human"), "let an assessor confirm “Source inventory", "请评估员确认“"),
-        (gap(GapKind.AFFIRM, "DG1.3.1", "DG1.3.1/1"), "an export of another system that shows", "其他系统导出记录"),
+        (gap(GapKind.AFFIRM, "DG1.3.1", "DG1.3.1/1"), "connect a source that shows", "其他系统导出记录"),
     ],
 )
 def test_a_gap_says_what_to_do_in_either_language(found: Gap, english: str, chinese: str) -> None:
