@@ -61,7 +61,7 @@ bench: install-dev ## Measure, and print the figures with the machine named
 	$(BIN)/python -m benchmarks
 
 lock:            ## Renew the lock files (needs uv)
-	for extra in dev:'--extra reference --extra dev --extra postgres --extra redis' reference:'--extra reference' core:''; do \
+	for extra in dev:'--extra reference --extra dev --extra postgres --extra mysql --extra redis' reference:'--extra reference' core:''; do \
 	  name=$${extra%%:*}; file=requirements-$$name.txt; [ $$name = core ] && file=requirements.txt; \
 	  uv pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --no-header --quiet \
 	    $$( [ $$name != dev ] && echo -c requirements-dev.txt ) $${extra#*:} -o $$file; done
