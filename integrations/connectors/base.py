@@ -18,8 +18,20 @@ from maturity.facts import Statement
 
 CONNECTORS: Mapping[str, str] = {
     "mlflow": "integrations.connectors.mlflow",
+    "mlflow-sql": "integrations.connectors.mlflow_sql",
+    "git": "integrations.connectors.git",
+    "reports": "integrations.connectors.reports",
+    "quality": "integrations.connectors.quality",
+    "dvc": "integrations.connectors.dvc",
+    "tables": "integrations.connectors.tables",
+    "openlineage": "integrations.connectors.openlineage",
+    "prometheus": "integrations.connectors.prometheus",
+    "push": "integrations.connectors.push",
 }
 """Kind → module. A module offers ``parse``, ``connect`` and ``link``; a new connector is one file and one line here."""
+
+FOLDER_KINDS = frozenset({"git", "dvc", "quality", "reports", "openlineage", "tables", "mlflow-sql"})
+"""Kinds whose ``connect`` takes ``folders``: those of this machine that the operator lets sources read."""
 
 
 class Reason(StrEnum):
@@ -92,14 +104,47 @@ class Refused(Exception):
         super().__init__(f"{reason}: {SENTENCES[reason]}" + (f" ({detail})" if detail else ""))
 
 
+Window = tuple[int | None, int | None]
+"""Start times from, inclusive, to, exclusive (ms); None is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the application holds of earlier readings, so that a connector need not read it again.
+
+    ``since``: the server's time (ms) up to which runs and logged models are held, None when nothing is: read all.
+    ``experiments``: those visible then; any other is read whole. ``audit``: windows of start times to read again whole.
+    ``resume_from``: a first reading broke off, and runs that started before are held. ``listed``: ids of finished runs
+    and of logged models whose artifact lists are held. The default holds nothing. Connectors may ignore it.
+    """
+
+    since: int | None = None
+    experiments: frozenset[str] = frozenset()
+    audit: tuple[Window, ...] = ()
+    resume_from: int | None = None
+    listed: frozenset[str] = frozenset()
+
+
 class Sink(Protocol):
     """Where a connector puts rows.
 
     Rows come in pages, in a repeatable order, and count only if their stream ends ``read`` in the statement: those of a
-    stream that broke off must be thrown away. ``progress`` may raise to end the collection.
+    stream that broke off must be thrown away. ``progress`` is called when everything about the runs written so far has
+    been written, never between two tables of one run; it may raise to end the collection.
     """
 
+    @property
+    def plan(self) -> Plan: ...
+
     def write(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None: ...
+
+    def write_columns(self, table: str, columns: Any) -> None:
+        """Many rows at once, as a ``pyarrow.Table`` with the table's columns."""
+        ...
+
+    def window(self, low: int | None, high: int | None) -> None:
+        """Every run that started in the window has been written: what is held of it and did not come is gone."""
+        ...
 
     def progress(self, done: int, total: int | None, what: str) -> None: ...
 
@@ -225,11 +270,16 @@ def _module(kind: str) -> ModuleType:
     return importlib.import_module(CONNECTORS[kind])
 
 
-def connector(kind: str, config: Mapping[str, Any], *, allow_private: Iterable[str] | None = None) -> Connector:
+def connector(
+    kind: str, config: Mapping[str, Any], *, allow_private: Iterable[str] | None = None, folders: Iterable[str] = ()
+) -> Connector:
     """The connector of ``kind`` for settings as stored. ``allow_private``: CIDRs of own networks that may be
-    reached (None: loopback and private ones). Raises ``ConfigError`` with all faults, ``KeyError`` for a kind unknown.
+    reached (None: loopback and private ones); ``folders``: those of this machine that may be read, for the kinds that
+    read folders. Raises ``ConfigError`` with all faults, ``KeyError`` for a kind unknown.
     """
-    made: Connector = _module(kind).connect(config, allow_private=allow_private)
+    module = _module(kind)
+    local = {"folders": tuple(folders)} if kind in FOLDER_KINDS else {}
+    made: Connector = module.connect(config, allow_private=allow_private, **local)
     return made
 
 

@@ -11,6 +11,7 @@ import email.utils
 import random
 import re
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -37,12 +38,16 @@ Query = Mapping[str, str | int | list[str]]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long to wait (seconds), how often to ask, how much to accept (decoded bytes)."""
+    """How long to wait (seconds), how often to ask, how much to accept (decoded bytes).
+
+    ``per_second``: the most questions a second, for servers that count them; 0 is no limit.
+    """
 
     timeout: float = 120.0
     connect_timeout: float = 10.0
     tries: int = 6
     max_bytes: int = 64 * 1024 * 1024
+    per_second: float = 0.0
 
 
 @dataclass(slots=True)
@@ -83,7 +88,7 @@ class _Transport(httpx.BaseTransport):
     """httpx on a connection pool whose every connection passes the guard."""
 
     def __init__(self, backend: httpcore.NetworkBackend, context: ssl.SSLContext | None) -> None:
-        self._pool = httpcore.ConnectionPool(ssl_context=context, network_backend=backend, max_connections=4)
+        self._pool = httpcore.ConnectionPool(ssl_context=context, network_backend=backend, max_connections=8)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         url = httpcore.URL(
@@ -119,7 +124,10 @@ class _Stream(httpx.SyncByteStream):
 
 
 class Client:
-    """Asks one server; see the module docstring for what it promises. Close it, or use it in a ``with``."""
+    """Asks one server; see the module docstring for what it promises. Close it, or use it in a ``with``.
+
+    Threads may share it: the pool of connections stands that, and the meter is written under a lock.
+    """
 
     def __init__(
         self,
@@ -136,6 +144,8 @@ class Client:
         self._limits = limits
         self._timing = timing or Timing()
         self.meter = Meter()
+        self._metering = threading.Lock()
+        self._next_turn = 0.0
         self._http = httpx.Client(
             transport=_Transport(GuardedBackend(rule, resolver), _tls(base_url, ca_path)),
             headers={"Accept-Encoding": "gzip", "User-Agent": "dlemm-collector", **headers},
@@ -154,9 +164,16 @@ class Client:
         """The JSON object at a path. Raises ``Refused``."""
         return self._ask(lambda: _json(self._once("GET", path, query, None)), tries)
 
-    def post_json(self, path: str, body: Mapping[str, Any], *, tries: int | None = None) -> dict[str, Any]:
-        """The JSON object that answers a question (a read: asking twice does no harm). Raises ``Refused``."""
-        return self._ask(lambda: _json(self._once("POST", path, None, orjson.dumps(body))), tries)
+    def post_json(
+        self, path: str, body: Mapping[str, Any], *, tries: int | None = None, alone: bool = False
+    ) -> dict[str, Any]:
+        """The JSON object that answers a question (a read: asking twice does no harm). Raises ``Refused``.
+
+        ``alone``: the connection ends with the answer. Connections that stay open often end up at one process of a
+        server that has several; new ones spread.
+        """
+        headers = {"Content-Type": "application/json", **({"Connection": "close"} if alone else {})}
+        return self._ask(lambda: _json(self._once("POST", path, None, orjson.dumps(body), headers=headers)), tries)
 
     def get_bytes(self, path: str, query: Query | None = None, *, cap: int, tries: int | None = None) -> bytes:
         """A small file, at most ``cap`` bytes. Raises ``Refused``; a web page instead of the file counts as a login."""
@@ -172,7 +189,7 @@ class Client:
                     raise
                 backoff = min(_LONGEST_BACKOFF, 0.3 * 2**turn) * self._timing.chance()
                 self._timing.sleep(backoff if fault.after is None else fault.after)
-                self.meter.retries += 1
+                self._count(retries=1)
         raise ValueError("tries must be at least 1")
 
     def _most_tries(self, reason: Reason, tries: int | None) -> int:
@@ -181,10 +198,25 @@ class Client:
         about_the_question = reason in (Reason.TOO_SLOW, Reason.SERVER_ERROR, Reason.GARBAGE)
         return min(most, tries) if tries is not None and about_the_question else most
 
-    def _once(self, method: str, path: str, query: Query | None, body: bytes | None, cap: int | None = None) -> Reply:
+    def _count(self, *, requests: int = 0, retries: int = 0, received: int = 0) -> None:
+        with self._metering:
+            self.meter.requests += requests
+            self.meter.retries += retries
+            self.meter.received_bytes += received
+
+    def _once(
+        self,
+        method: str,
+        path: str,
+        query: Query | None,
+        body: bytes | None,
+        cap: int | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
         """Ask once and judge the status. Raises ``Refused``, whose ``again`` says whether asking again may help."""
-        self.meter.requests += 1
-        headers = {"Content-Type": "application/json"} if body is not None else {}
+        self._count(requests=1)
+        self._wait_for_turn()
         began = self._timing.monotonic()
         try:
             with self._http.stream(method, self._base + path, params=query, content=body, headers=headers) as response:
@@ -195,6 +227,17 @@ class Client:
         _judge(reply, self._base, self._timing.now())
         return reply
 
+    def _wait_for_turn(self) -> None:
+        """Spread the questions of all threads evenly, so that a server that counts them has no reason to refuse."""
+        if not self._limits.per_second:
+            return
+        with self._metering:
+            now = self._timing.monotonic()
+            turn = max(now, self._next_turn)
+            self._next_turn = turn + 1 / self._limits.per_second
+        if turn > now:
+            self._timing.sleep(turn - now)
+
     def _read(self, response: httpx.Response, began: float, cap: int | None) -> bytes:
         """The body, decoded; stopped when it grows past the cap or trickles past the time limit."""
         if response.headers.get("Content-Encoding", "").strip().lower() not in ("", "identity", "gzip"):
@@ -204,7 +247,7 @@ class Client:
         for piece in response.iter_bytes():
             pieces.append(piece)
             size += len(piece)
-            self.meter.received_bytes += len(piece)
+            self._count(received=len(piece))
             if size > limit:
                 raise Refused(Reason.TOO_LARGE, f"more than {limit} bytes")
             if self._timing.monotonic() - began > self._limits.timeout:

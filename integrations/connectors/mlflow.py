@@ -7,18 +7,19 @@ takes a broken answer for an empty one.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from integrations.connectors.base import Check, Fields, Refused, Sink
 from integrations.connectors.guard import PRIVATE_NETWORKS, AddressRule, Resolve, resolve
+from integrations.connectors.headers import extra_headers
 from integrations.connectors.http import Client, Limits, Timing
 from integrations.connectors.mlflow_api import Api
 from integrations.connectors.mlflow_collection import Collection
+from integrations.connectors.mlflow_streams import Budget
+from integrations.connectors.sign_in import authorization, check_sign_in, goes_openly
 from maturity.facts import Statement
 
 COLLECTOR_VERSION = "1"
@@ -34,8 +35,12 @@ class MlflowConfig:
     """Where a tracking server stands and how to ask it. Secrets are left out of ``repr``.
 
     ``web_url`` is the address people use, if it differs; ``timeout`` seconds per answer; ``page_size`` runs per page;
+    ``connections`` the most run searches under way at once;
     ``artifact_lookups`` the most runs and logged models whose files are looked into; ``workspace`` the tenant of a
-    server that has tenants; ``allow_private`` the own networks (CIDR) that may be reached, set by the operator.
+    server that has tenants; ``traces_per_experiment`` the most traces of one experiment that are looked at one by one;
+    ``history_lookups`` the most runs whose metric histories are read; ``requests_per_second`` for servers that count
+    them, 0 for no limit; ``extra_headers`` for a proxy in front of the server; ``allow_private`` the own networks
+    (CIDR) that may be reached, set by the operator.
     """
 
     base_url: str
@@ -47,27 +52,27 @@ class MlflowConfig:
     workspace: str = ""
     timeout: float = 120.0
     page_size: int = 1000
+    connections: int = 2
     artifact_lookups: int = 2000
+    traces_per_experiment: int = 5000
+    history_lookups: int = 500
+    requests_per_second: float = 0.0
+    extra_headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     max_bytes: int = 64 * 1024 * 1024
     allow_private: tuple[str, ...] = PRIVATE_NETWORKS
 
     @property
     def headers(self) -> dict[str, str]:
         """The request headers that say who we are and which workspace is meant."""
-        sent = {"X-MLFLOW-WORKSPACE": self.workspace} if self.workspace else {}
-        if self.token:
-            sent["Authorization"] = f"Bearer {self.token}"
-        elif self.username:
-            pair = base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
-            sent["Authorization"] = f"Basic {pair}"
-        return sent
+        sent = dict(self.extra_headers)
+        if self.workspace:
+            sent["X-MLFLOW-WORKSPACE"] = self.workspace
+        return sent | authorization(self.token, self.username, self.password)
 
     @property
     def sends_secrets_openly(self) -> bool:
         """Sign-in details go over a connection that is not encrypted, to another machine."""
-        parts = urlsplit(self.base_url)
-        near = parts.hostname in ("localhost", "127.0.0.1", "::1")
-        return parts.scheme == "http" and not near and "Authorization" in self.headers
+        return goes_openly(self.base_url) and bool(self.extra_headers or self.token or self.username)
 
 
 def parse(data: Mapping[str, Any], *, allow_private: Iterable[str] | None = None) -> MlflowConfig:
@@ -83,7 +88,12 @@ def parse(data: Mapping[str, Any], *, allow_private: Iterable[str] | None = None
         workspace=fields.text("workspace", longest=100),
         timeout=fields.number("timeout", 120, 0.05, 600),
         page_size=fields.whole("page_size", 1000, 1, 5000),
+        connections=fields.whole("connections", 2, 1, 4),
         artifact_lookups=fields.whole("artifact_lookups", 2000, 0, 100_000),
+        traces_per_experiment=fields.whole("traces_per_experiment", 5000, 0, 100_000),
+        history_lookups=fields.whole("history_lookups", 500, 0, 10_000),
+        requests_per_second=fields.number("requests_per_second", 0, 0, 1000),
+        extra_headers=extra_headers(fields),
         max_bytes=fields.whole("max_bytes", 64 * 1024 * 1024, 1024, 512 * 1024 * 1024),
         allow_private=PRIVATE_NETWORKS if allow_private is None else tuple(allow_private),
     )
@@ -93,24 +103,20 @@ def parse(data: Mapping[str, Any], *, allow_private: Iterable[str] | None = None
 
 
 def _check_sign_in(config: MlflowConfig, fields: Fields) -> None:
-    if config.token and (config.username or config.password):
-        fields.fault("token", "give either a token or a user name and password")
-    if bool(config.username) != bool(config.password):
-        fields.fault("password", "user name and password belong together")
-    if ":" in config.username:
-        fields.fault("username", "must not contain a colon")
-    if not config.token.isascii() or " " in config.token:
-        fields.fault("token", "must be ASCII without spaces")
+    authorises = any(name.lower() == "authorization" for name, _ in config.extra_headers)
+    if authorises and (config.token or config.username):
+        fields.fault("headers", "must not hold Authorization beside a token or a user name")
+    check_sign_in(fields, config.token, config.username, config.password, config.ca_path)
     if not config.workspace.isascii():
         fields.fault("workspace", "must be ASCII")
-    if config.ca_path and not Path(config.ca_path).is_file():
-        fields.fault("ca_path", "is not a file on this machine")
 
 
 class MlflowConnector:
     """One MLflow server, read over REST. ``timing`` and ``resolver`` are replaced in tests."""
 
     kind = "mlflow"
+    incremental = True
+    """What an earlier reading held need not be read again: the plan is followed."""
 
     def __init__(self, config: MlflowConfig, *, timing: Timing | None = None, resolver: Resolve = resolve) -> None:
         self._config = config
@@ -135,7 +141,11 @@ class MlflowConnector:
         """Read everything the server shows, streams in the order experiments, registry, models, runs, artifacts."""
         started = self._now()
         with self._client() as client:
-            collection = Collection(Api(client, self._config.page_size), sink, self._config.artifact_lookups, started)
+            budget = Budget(self._config.traces_per_experiment, self._config.history_lookups)
+            api = Api(client, self._config.page_size)
+            collection = Collection(
+                api, sink, self._config.artifact_lookups, started, budget, connections=self._config.connections
+            )
             collection.read(lambda: client.meter.server_ahead or 0)
             meter = client.meter
         counts = {
@@ -164,7 +174,12 @@ class MlflowConnector:
             config.base_url,
             headers=config.headers,
             rule=AddressRule.of(config.allow_private),
-            limits=Limits(timeout=min(config.timeout, most_seconds), tries=tries, max_bytes=config.max_bytes),
+            limits=Limits(
+                timeout=min(config.timeout, most_seconds),
+                tries=tries,
+                max_bytes=config.max_bytes,
+                per_second=config.requests_per_second,
+            ),
             ca_path=config.ca_path,
             timing=self._timing,
             resolver=self._resolver,
@@ -183,6 +198,7 @@ _PAGES = {
     "experiments": "experiments/{id}",
     "runs": "experiments/{experiment}/runs/{id}",
     "logged_models": "experiments/{experiment}/models/{id}",
+    "trace_days": "experiments/{experiment}/traces",
     "registered_models": "models/{id}",
     "model_versions": "models/{name}/versions/{number}",
 }

@@ -1,27 +1,25 @@
 """The questions put to an MLflow server, page by page: which path, which order, and when a list has ended.
 
-Takes the guarded client; gives decoded JSON pages. Runs are read in windows of their start time, in ascending order,
-each page starting where the last one ended (keyset): paging by offset loses and repeats runs while a server is in use,
-and a window spares the server a sort of its whole table. Every page must bring something new, or the answer is refused.
+Takes the guarded client; gives decoded JSON pages, or single answers to run searches, which walk over start times (see
+``mlflow_windows``). Every page of a list must bring something new, or the answer is refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 from integrations.connectors.base import Reason, Refused
-from integrations.connectors.http import Client
+from integrations.connectors.http import Client, Query
 from integrations.connectors.mlflow_models import LARGEST_FILE
-from integrations.connectors.mlflow_rows import listing, run_starts
+from integrations.connectors.mlflow_rows import listing
 
 Json = dict[str, Any]
 Page = list[Json]
 
 API = "/api/2.0/mlflow"
 _EXPERIMENTS_PER_QUESTION = 500
-_SMALLEST_SLOW_PAGE = 50
 _IDLE_PAGES = 3  # pages without news before a list counts as endless
 _MOST_REGISTERED, _MOST_LOGGED = 1000, 50  # the largest pages the server promises to accept
 _LOOKUP_TRIES = 2
@@ -32,7 +30,15 @@ class Api:
 
     def __init__(self, client: Client, page_size: int) -> None:
         self._client = client
-        self._size = page_size
+        self._size = self.page_size = page_size
+
+    def post(self, path: str, question: Json, *, tries: int | None = None) -> Json:
+        """The answer to a question at a path below the base address; ``tries`` as for the client."""
+        return self._client.post_json(path, question, tries=tries)
+
+    def get(self, path: str, query: Query) -> Json:
+        """The answer at a path below the base address."""
+        return self._client.get_json(path, query)
 
     def version(self) -> str:
         """The server's version, empty when it does not tell."""
@@ -53,12 +59,16 @@ class Api:
         question = {"view_type": "ALL", "max_results": self._size, "order_by": ["experiment_id ASC"]}
         return self._posted("experiments/search", question, "experiments", lambda row: row.get("experiment_id"))
 
-    def logged_models(self, experiments: Sequence[str]) -> Iterator[Page]:
-        """Every logged model of experiments, newest first. ``Refused(not_found)`` before MLflow 3."""
+    def logged_models(self, experiments: Sequence[str], since: int | None = None) -> Iterator[Page]:
+        """Every logged model of experiments, or those changed ``since`` then (ms), newest first.
+
+        ``Refused(not_found)`` before MLflow 3.
+        """
         order = [{"field_name": "creation_timestamp", "ascending": False}]
+        changed = {} if since is None else {"filter": f"last_updated_timestamp >= {since}"}
         for ids in _chunks(experiments):
             question = {"experiment_ids": ids, "max_results": min(self._size, _MOST_LOGGED), "order_by": order}
-            yield from self._posted("logged-models/search", question, "models", _logged_model_id)
+            yield from self._posted("logged-models/search", {**question, **changed}, "models", _logged_model_id)
 
     def registered_models(self) -> Iterator[Page]:
         """Every registered model, by name."""
@@ -71,10 +81,9 @@ class Api:
             "model-versions/search", order, "model_versions", lambda row: (row.get("name"), row.get("version"))
         )
 
-    def runs(self, experiments: Sequence[str]) -> Iterator[Page]:
-        """Every run of experiments, deleted ones included, each once, oldest first."""
-        for ids in _chunks(experiments):
-            yield from _Walk(self._client, ids, self._size).pages()
+    def search_runs(self, question: Mapping[str, Any]) -> Json:
+        """The answer to one run search, over a connection of its own. Threads may call it."""
+        return self._client.post_json(f"{API}/runs/search", question, alone=True)
 
     def run_files(self, run: str, folder: str = "") -> list[tuple[str, bool]]:
         """Paths under a folder of a run's artifacts, each with whether it is a folder."""
@@ -86,10 +95,10 @@ class Api:
         query = {"artifact_directory_path": folder} if folder else {}
         return self._listed(f"{API}/logged-models/{quote(model, safe='')}/artifacts/directories", query)
 
-    def run_file(self, run: str, path: str) -> bytes:
+    def run_file(self, run: str, path: str, *, cap: int = LARGEST_FILE) -> bytes:
         """A small text file of a run."""
         query = {"run_id": run, "path": path}
-        return self._client.get_bytes("/get-artifact", query, cap=LARGEST_FILE, tries=_LOOKUP_TRIES)
+        return self._client.get_bytes("/get-artifact", query, cap=cap, tries=_LOOKUP_TRIES)
 
     def model_file(self, model: str, path: str) -> bytes:
         """A small text file of a logged model; the server offers it only to its own pages, hence the other prefix."""
@@ -155,109 +164,3 @@ def _logged_model_id(row: Json) -> Any:
 def _chunks(ids: Sequence[str]) -> Iterator[list[str]]:
     for start in range(0, len(ids), _EXPERIMENTS_PER_QUESTION):
         yield list(ids[start : start + _EXPERIMENTS_PER_QUESTION])
-
-
-class _Walk:
-    """The walk over all runs of some experiments along their start times.
-
-    ``low`` is the least start time still to be read, ``high`` the end of the window (both None: open). Runs at ``low``
-    may have come already; ``edge`` knows them, so nothing needs to be remembered but the runs of one moment.
-    """
-
-    def __init__(self, client: Client, experiments: list[str], size: int) -> None:
-        self._client = client
-        self._question = {
-            "experiment_ids": experiments,
-            "run_view_type": "ALL",
-            "order_by": ["attributes.start_time ASC"],
-        }
-        self._size = size
-        self._low: int | None = None
-        self._high: int | None = None
-        self._width = 1
-        self._edge: set[str] = set()
-
-    def pages(self) -> Iterator[Page]:
-        while True:
-            page, full = self._ask_page()
-            starts = run_starts(page)
-            self._verify(starts)
-            yield self._fresh(page, starts)
-            if full:
-                yield from self._after_full(starts)
-            elif self._high is None:
-                return
-            else:
-                self._next_window(len(page))
-
-    def _ask_page(self) -> tuple[Page, bool]:
-        """One page from ``low`` to ``high``. A server that cannot deliver a page is asked for half of it."""
-        while True:
-            try:
-                answer = self._client.post_json(f"{API}/runs/search", self._asking(self._between()))
-            except Refused as fault:
-                smallest = {Reason.TOO_LARGE: 1, Reason.TOO_SLOW: _SMALLEST_SLOW_PAGE}.get(fault.reason, self._size)
-                if self._size <= smallest:
-                    raise
-                self._size = max(smallest, self._size // 2)
-                continue
-            page = rows_of(answer, "runs")
-            return page, len(page) >= self._size or bool(answer.get("next_page_token"))
-
-    def _asking(self, condition: str) -> Json:
-        return {**self._question, "max_results": self._size, "filter": condition}
-
-    def _between(self) -> str:
-        bounds = [] if self._low is None else [f"attributes.start_time >= {self._low}"]
-        return " AND ".join(bounds + ([] if self._high is None else [f"attributes.start_time < {self._high}"]))
-
-    def _verify(self, starts: list[tuple[str, int | None]]) -> None:
-        """A page must hold what was asked for, in the order asked for, or keyset paging would skip runs."""
-        times = [start for _, start in starts if start is not None]
-        if len(times) < len(starts) and self._low is not None:
-            raise Refused(Reason.GARBAGE, "a run without start time where times were asked for")
-        if times != sorted(times):
-            raise Refused(Reason.GARBAGE, "runs are not in the order asked for")
-        too_low = times and self._low is not None and times[0] < self._low
-        if too_low or (times and self._high is not None and times[-1] >= self._high):
-            raise Refused(Reason.GARBAGE, "runs outside the window asked for")
-
-    def _fresh(self, page: Page, starts: list[tuple[str, int | None]]) -> Page:
-        """The runs not seen before; remembers those at the last moment of the page, which may come again."""
-        fresh = [run for run, (key, _) in zip(page, starts, strict=True) if key not in self._edge]
-        if starts:
-            last = starts[-1][1]
-            kept = self._edge if last == self._low else set()
-            self._edge = kept | {key for key, start in starts if start == last}
-        return fresh
-
-    def _after_full(self, starts: list[tuple[str, int | None]]) -> Iterator[Page]:
-        """Go on from the last moment of a full page; a moment that fills a page alone is read to its end by tokens."""
-        if not starts or starts[0][1] is None or starts[-1][1] is None:
-            raise Refused(Reason.GARBAGE, "the pages of runs do not advance")
-        first, last = starts[0][1], starts[-1][1]
-        if first == last:
-            yield from self._ties(last)
-            self._low, self._edge = last + 1, set()
-        else:
-            self._low, self._width = last, last - first
-        if self._high is None or self._high <= self._low:
-            self._high = self._low + self._width
-
-    def _ties(self, moment: int) -> Iterator[Page]:
-        def ask(token: str) -> Json:
-            asking = self._asking(f"attributes.start_time = {moment}")
-            return self._client.post_json(f"{API}/runs/search", {**asking, **({"page_token": token} if token else {})})
-
-        for page in tokens(ask, "runs", lambda run: run_starts([run])[0][0]):
-            yield self._fresh(page, run_starts(page))
-
-    def _next_window(self, rows: int) -> None:
-        """The next window, wide enough for four fifths of a page; after an empty one, everything that is left."""
-        fitting = self._width * 4 * self._size // (5 * max(rows, 1))
-        self._width = max(1, self._width // 4, min(fitting, self._width * 4))
-        self._low = self._high
-        if rows == 0 or self._low is None:
-            self._high = None
-        else:
-            self._high = self._low + self._width

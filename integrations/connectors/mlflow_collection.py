@@ -26,9 +26,11 @@ from integrations.connectors.mlflow_rows import (
     run_rows,
     version_rows,
 )
+from integrations.connectors.mlflow_runs import OVERLAP, Runs
+from integrations.connectors.mlflow_streams import NEWER_STREAMS, Budget, NewerStreams
 from maturity.facts import TABLES, Reading, StreamReading
 
-STREAMS = ("experiments", "runs", "logged_models", "artifacts", "registry")
+STREAMS = ("experiments", "runs", "logged_models", "artifacts", "registry", "reports", *NEWER_STREAMS)
 _WHOLE_SERVER = frozenset(
     {
         Reason.UNREACHABLE,
@@ -51,8 +53,18 @@ _NO_REGISTRY = gettext_noop("This server has no model registry.")
 class Collection:
     """The state of one collection; ``read`` once, then ask for ``streams``, ``counts`` and ``notes``."""
 
-    def __init__(self, api: Api, sink: Sink, lookups: int, started_at: int) -> None:
+    def __init__(
+        self,
+        api: Api,
+        sink: Sink,
+        lookups: int,
+        started_at: int,
+        budget: Budget | None = None,
+        *,
+        connections: int = 1,
+    ) -> None:
         self._api = api
+        self._connections = connections
         self._sink = sink
         self._started_at = started_at
         self._rows: Counter[str] = Counter()
@@ -63,6 +75,7 @@ class Collection:
         self._tagged: list[tuple[Row, str]] = []
         self._version_sources: set[str] = set()  # run ids and logged model ids behind registered versions
         self._lookups = Lookups(api, self._write, lookups)
+        self._newer = NewerStreams(api, self._write, budget or Budget(), started_at)
         self._promising: list[tuple[int, int, str]] = []  # heap: (rank, start, run id), the least promising first
         self._promising_limit = lookups
         self._in_future = 0
@@ -81,6 +94,10 @@ class Collection:
         if self._models_in_tags:
             self._stream("logged_models", self._read_tagged_models, needs="runs")
         self._stream("artifacts", self._read_artifacts, needs="runs")
+        self._stream("reports", lambda: None, needs="artifacts")  # they came with the artifacts of runs
+        self._stream("traces", lambda: self._read_newer("traces"), needs="experiments")
+        self._stream("metric_history", lambda: self._read_newer("metric_history"), needs="runs")
+        self._stream("evaluations", lambda: self._read_newer("evaluations"), needs="experiments")
 
     def streams(self) -> tuple[StreamReading, ...]:
         """What became of each stream."""
@@ -93,6 +110,11 @@ class Collection:
             "logged_models_from_tags": len(self._tagged),
             "artifacts_not_asked": max(0, self.counts["artifact_owners"] - self._lookups.asked),
             "artifacts_unreadable": self._lookups.unreadable,
+            "cards_unread": self._lookups.cards_unread,
+            **self._newer.notes(),
+            "reports_unread": self._lookups.reports.unread,
+            "files_not_reports": self._lookups.reports.others,
+            "report_values_left_out": self._lookups.reports.cut,
         }
         return tuple(f"{key}:{count}" for key, count in found.items() if count)
 
@@ -121,15 +143,18 @@ class Collection:
         """Write pages as they come, and give what was written of each."""
         done = 0
         for page in pages:
-            joined: Rows = {}
-            for item in page:
-                for table, rows in rows_of(item).items():
-                    joined.setdefault(table, []).extend(rows)
-            for table, rows in joined.items():
-                self._write(table, rows)
-            yield joined
+            yield self._write_page(page, rows_of)
             done += len(page)
             self._sink.progress(done, None, what)
+
+    def _write_page(self, page: Page, rows_of: Callable[[Any], Rows]) -> Rows:
+        joined: Rows = {}
+        for item in page:
+            for table, rows in rows_of(item).items():
+                joined.setdefault(table, []).extend(rows)
+        for table, rows in joined.items():
+            self._write(table, rows)
+        return joined
 
     def _version(self) -> None:
         try:
@@ -157,12 +182,14 @@ class Collection:
         names: set[str] = set()
         for rows in self._write_pages(self._api.registered_models(), registered_model_rows, "registered models"):
             names.update(row["name"] for row in rows.get("registered_models", []))
+            self._newer.see_registry(rows)
 
         def known(version: Any) -> Rows:
             rows = version_rows(version)  # versions of prompts have no registered model here
             return rows if rows["model_versions"][0]["name"] in names else {}
 
         for rows in self._write_pages(self._api.versions(), known, "model versions"):
+            self._newer.see_registry(rows)
             for row in rows.get("model_versions", []):
                 self._version_sources |= {row["run"], row["logged_model"]} - {None}
                 self.counts["versions"] += 1
@@ -171,7 +198,7 @@ class Collection:
 
     def _read_logged_models(self) -> None:
         try:
-            for page in self._api.logged_models(self._experiments):
+            for page in self._pages_of_logged_models():
                 models = [logged_model(item) for item in page]
                 self._write_models([(row, None) for row in models])
         except Refused as fault:
@@ -179,10 +206,28 @@ class Collection:
                 raise
             self._models_in_tags = True
 
+    def _pages_of_logged_models(self) -> Iterable[Page]:
+        """All logged models; after an earlier reading those that changed since, and all of new experiments."""
+        plan = self._sink.plan
+        if plan.since is None or (None, None) in plan.audit:
+            yield from self._api.logged_models(self._experiments)
+            return
+        held = [key for key in self._experiments if key in plan.experiments]
+        yield from self._api.logged_models(held, plan.since - OVERLAP - self._skew)
+        yield from self._api.logged_models([key for key in self._experiments if key not in plan.experiments])
+
+    @property
+    def _skew(self) -> int:
+        """By how much the clocks of the server and ours differ (ms)."""
+        return abs(self._server_ahead()) * 1000
+
     def _write_models(self, models: list[tuple[Row, str | None]]) -> None:
         """Write logged models with what their files say, as far as the limit of lookups goes."""
         written = []
         for row, folder in models:
+            if row["model"] in self._sink.plan.listed:  # its files are known and do not change
+                written.append(row)
+                continue
             self.counts["artifact_owners"] += 1
             registered = row["model"] in self._version_sources
             written.append({**row, **self._lookups.model(row, folder, wanted=registered)})
@@ -197,11 +242,24 @@ class Collection:
             self._rank(rows["runs"][0], has_logged_model(run))
             return rows
 
-        for rows in self._write_pages(self._api.runs(self._experiments), rows_and_rank, "runs"):
+        def take(page: Page) -> None:
+            rows = self._write_page(page, rows_and_rank)
             for row in rows.get("runs", []):
                 self._count_run(row)
+            self._newer.see_runs(rows)
             if self._models_in_tags:
                 self._keep_tagged(rows)
+
+        reading = Runs(
+            self._api.search_runs,
+            self._sink,
+            take,
+            size=self._api.page_size,
+            connections=self._connections,
+            skew=self._skew,
+            counts=self.counts,
+        )
+        reading.read(self._experiments)
 
     def _count_run(self, row: Row) -> None:
         self.counts["runs"] += 1
@@ -214,7 +272,7 @@ class Collection:
     def _rank(self, row: Row, has_model: bool) -> None:
         """Keep the runs whose artifacts are worth asking for: sources of versions, then those with a model, newest."""
         registered = row["run"] in self._version_sources
-        if row["lifecycle"] != "active" and not registered:
+        if (row["lifecycle"] != "active" and not registered) or row["run"] in self._sink.plan.listed:
             return
         self.counts["artifact_owners"] += 1
         rank = (2 if registered else int(has_model), row["start_at"] or 0, row["run"])
@@ -239,6 +297,12 @@ class Collection:
         state = Reading.READ if self._tagged else Reading.NOT_SUPPORTED
         reason = "" if self._tagged else _NO_LOGGED_MODELS
         self._ended["logged_models"] = StreamReading("logged_models", state, self._rows["logged_models"], reason)
+
+    def _read_newer(self, stream: str) -> None:
+        """A stream that an older server does not offer, which is then no fault."""
+        reason = self._newer.read(stream, self._experiments, self.server_version)
+        if reason:
+            self._ended[stream] = StreamReading(stream, Reading.NOT_SUPPORTED, 0, reason)
 
     def _read_artifacts(self) -> None:
         """Artifact lists of the runs worth asking for; those of logged models came with the models."""

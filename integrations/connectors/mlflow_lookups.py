@@ -1,7 +1,8 @@
 """Looks into the artifacts of chosen runs and logged models: lists of paths, and what a model's text files say.
 
-Takes ids, newest or most important first; gives rows of ``artifacts`` and ``artifact_listings`` and the columns of a
-logged model that only its files tell. The number of owners asked is limited: each costs the server a few requests.
+Takes ids, newest or most important first; gives rows of ``artifacts``, ``artifact_listings`` and ``cards``, and the
+columns of a logged model that only its files tell. The number of owners asked is limited: each costs the server a few
+requests.
 """
 
 from __future__ import annotations
@@ -10,7 +11,14 @@ from collections.abc import Callable
 
 from integrations.connectors.base import Reason, Refused
 from integrations.connectors.mlflow_api import Api
-from integrations.connectors.mlflow_models import conda_pinned, read_model_file, requirements_pinned
+from integrations.connectors.mlflow_cards import is_card, outline
+from integrations.connectors.mlflow_models import (
+    conda_pinned,
+    python_env_pinned,
+    read_model_file,
+    requirements_pinned,
+)
+from integrations.connectors.mlflow_reports import RunReports
 from integrations.connectors.mlflow_rows import Row
 
 FOLDERS = ("explain", "export", "model", "reports", "technical_file")
@@ -20,6 +28,9 @@ Of a folder that is not opened only the name is kept, with a slash at its end: w
 _MOST_FOLDERS = 8  # opened for one owner
 _MOST_FILES = 200  # in any other folder: more are outputs such as checkpoints or images, not worth their rows
 
+_MOST_CARDS = 8  # documents read of one owner
+MOST_UNREADABLE = 0.1
+"""The share of lists asked for that may stay unread; with more, too little is known to say what is not there."""
 _MOST_FAILURES = 10  # in a row: then the artifact store is out of order, and asking on would only load it
 _ROWS_PER_WRITE = 1000
 _SERVER_GONE = frozenset({Reason.UNREACHABLE, Reason.ADDRESS_REFUSED, Reason.TLS, Reason.BAD_HOST})
@@ -37,11 +48,16 @@ class Lookups:
         self._limit = limit
         self._paths: list[Row] = []
         self._listings: list[Row] = []
+        self._cards: list[Row] = []
+        self._cards_left = limit
         self._failures: list[Refused] = []  # in a row
+        self._last_failure: Refused | None = None
         self._given_up: Refused | None = None
+        self.reports = RunReports(write, limit)
         self.reserved = 0
         self.asked = 0
         self.unreadable = 0
+        self.cards_unread = 0
 
     def model(self, row: Row, folder: str | None, *, wanted: bool) -> Row:
         """What a logged model's files tell: flavors, has_signature, has_example, pinned; empty if not asked or unread.
@@ -63,24 +79,30 @@ class Lookups:
             return self._api.model_file(model, path) if folder is None else self._api.run_file(run, inside + path)
 
         names = self._look(model, files)
-        return {} if names is None else self._described(names, content)
+        if names is None:
+            return {}
+        self._outline(model, names, content)
+        return self._described(names, content)
 
     def run(self, run: str) -> None:
         """List a run's artifacts."""
         if self.asked < self._limit:
-            self._look(run, lambda folder: self._api.run_files(run, folder))
+            names = self._look(run, lambda folder: self._api.run_files(run, folder))
+            self._outline(run, names or set(), lambda path: self._api.run_file(run, path))
+            self.reports.read(run, names or set(), lambda path, cap: self._api.run_file(run, path, cap=cap))
 
     def flush(self) -> None:
         """Write the rows gathered so far."""
         self._write("artifacts", self._paths)
         self._write("artifact_listings", self._listings)
-        self._paths, self._listings = [], []
+        self._write("cards", self._cards)
+        self._paths, self._listings, self._cards = [], [], []
 
     def finish(self) -> None:
-        """Write what is left. Raises ``Refused`` if the artifact store turned out to be out of order."""
+        """Write what is left. Raises ``Refused`` if more lists than ``MOST_UNREADABLE`` could not be read."""
         self.flush()
-        if self._given_up is not None or (self.unreadable and self.unreadable == self.asked):
-            raise self._given_up or self._failures[-1]
+        if self._given_up is not None or self.unreadable > MOST_UNREADABLE * self.asked:
+            raise self._given_up or self._last_failure or Refused(Reason.SERVER_ERROR)
 
     def _look(self, owner: str, files: Callable[[str], list[tuple[str, bool]]]) -> set[str] | None:
         """List an owner's files, those in folders included; None when that failed."""
@@ -122,6 +144,7 @@ class Lookups:
         self._listings.append({"owner": owner, "read": False})
         self.unreadable += 1
         self._failures.append(fault)
+        self._last_failure = fault
         if len(self._failures) >= _MOST_FAILURES:
             self._given_up = fault
 
@@ -141,10 +164,27 @@ class Lookups:
             described["has_example"] = found.has_example
         return described
 
+    def _outline(self, owner: str, names: set[str], content: Callable[[str], bytes]) -> None:
+        """Keep the outlines of an owner's text documents, as far as their limits go."""
+        for path in sorted(filter(is_card, names))[: min(_MOST_CARDS, self._cards_left)]:
+            self._cards_left -= 1
+            try:
+                card = outline(owner, path, content(path))
+            except Refused as fault:
+                if fault.reason in _SERVER_GONE:
+                    raise
+                card = None
+            if card is None:
+                self.cards_unread += 1
+            else:
+                self._cards.append(card)
+
     def _pinned(self, names: set[str], content: Callable[[str], bytes]) -> bool:
         if "requirements.txt" in names:
             return requirements_pinned(content("requirements.txt"))
-        return "conda.yaml" in names and conda_pinned(content("conda.yaml"))
+        if "conda.yaml" in names:
+            return conda_pinned(content("conda.yaml"))
+        return "python_env.yaml" in names and python_env_pinned(content("python_env.yaml"))
 
 
 def _urgency(folder: str) -> tuple[bool, int, str]:

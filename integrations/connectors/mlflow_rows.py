@@ -26,7 +26,7 @@ HISTORY_TAG = "mlflow.log-model.history"
 PROMPT_TAG = "mlflow.prompt.is_prompt"
 
 LONGEST_VALUE = 64 * 1024  # bytes
-_URL_SIGN_IN = re.compile(r"(\b[a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/?#@\"']+@")
+_URL_SIGN_IN = re.compile(r"((?<=[a-zA-Z0-9+.-])://)[^\s/?#@\"']+@")
 _MODEL_SOURCE = re.compile(r"models:/(m-[0-9a-fA-F]+)/?")
 _MODEL_STATUS = {
     "LOGGED_MODEL_READY": "READY",
@@ -249,6 +249,9 @@ def _text(value: object) -> str | None:
     if "@" in value and "://" in value:
         return _URL_SIGN_IN.sub(r"\1", value)
     return value
+
+
+clean_text = _text  # for the connector that reads MLflow's database
 
 
 def _ms(value: Any) -> int | None:
