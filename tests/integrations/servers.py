@@ -39,16 +39,28 @@ class MlflowServer:
 
 
 @contextlib.contextmanager
-def mlflow_server(folder: Path, *, wait: float = 120) -> Iterator[MlflowServer]:
-    """Run ``mlflow server`` on SQLite in ``folder`` until the block ends. Raises ``RuntimeError`` if it does not start.
+def mlflow_server(
+    folder: Path,
+    *,
+    wait: float = 120,
+    backend: str = "",
+    python: str = sys.executable,
+    options: tuple[str, ...] = (),
+) -> Iterator[MlflowServer]:
+    """Run ``mlflow server`` on SQLite in ``folder``, or on the database ``backend``, until the block ends.
+
+    Raises ``RuntimeError`` if it does not start. ``python``: the interpreter of another installation of MLflow;
+    ``options``: further options of the command.
 
     Background jobs are off: they start eight more processes and nothing here needs them.
     """
     url = f"http://127.0.0.1:{free_port()}"
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", url.rpartition(":")[2]]
-    command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
-    command += ["--serve-artifacts", "--artifacts-destination", f"{folder}/artifacts"]
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "OMP_NUM_THREADS": "1"}
+    command = [python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", url.rpartition(":")[2]]
+    command += ["--workers", "1", "--backend-store-uri", backend or f"sqlite:///{folder}/mlflow.db"]
+    command += ["--serve-artifacts", "--artifacts-destination", f"{folder}/artifacts", *options]
+    path = f"{Path(python).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # older ones look for gunicorn there
+    settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PATH": path, **settings}
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
             command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, cwd=folder

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from integrations.connectors.base import Plan, Window
 from integrations.connectors.http import Timing
 from integrations.connectors.mlflow import MlflowConnector, parse
 from maturity.facts import TABLES, Statement
@@ -15,7 +16,9 @@ from maturity.facts import TABLES, Statement
 class Recorder:
     """Keeps rows by table; ``frame`` types them as the application would and so refuses unknown columns."""
 
-    def __init__(self) -> None:
+    def __init__(self, plan: Plan | None = None) -> None:
+        self.plan = plan or Plan()
+        self.windows: list[Window] = []
         self.tables: dict[str, list[Mapping[str, Any]]] = {name: [] for name in TABLES}
         self.largest_write = 0
         self.steps: list[tuple[int, int | None, str]] = []
@@ -24,6 +27,12 @@ class Recorder:
         assert rows, "an empty page is not worth a call"
         self.largest_write = max(self.largest_write, len(rows))
         self.tables[table].extend(rows)
+
+    def write_columns(self, table: str, columns: Any) -> None:
+        self.write(table, columns.to_pylist())
+
+    def window(self, low: int | None, high: int | None) -> None:
+        self.windows.append((low, high))
 
     def progress(self, done: int, total: int | None, what: str) -> None:
         self.steps.append((done, total, what))
@@ -54,6 +63,6 @@ def mlflow(url: str, **settings: Any) -> MlflowConnector:
     return MlflowConnector(parse({"base_url": url, **settings}), timing=impatient())
 
 
-def collected(url: str, **settings: Any) -> tuple[Recorder, Statement]:
-    sink = Recorder()
+def collected(url: str, *, plan: Plan | None = None, **settings: Any) -> tuple[Recorder, Statement]:
+    sink = Recorder(plan)
     return sink, mlflow(url, **settings).collect(sink)

@@ -6,15 +6,32 @@ from typing import Any
 
 import pytest
 
-from integrations.connectors.base import CONNECTORS, SENTENCES, ConfigError, Reason, connector, link
+from integrations.connectors.base import CONNECTORS, FOLDER_KINDS, SENTENCES, ConfigError, Reason, connector, link
 from integrations.connectors.mlflow import MlflowConfig, parse
 
 GOOD = {"base_url": "https://mlflow.example.org/tracking/"}
 
 
-def test_every_kind_in_the_registry_loads_and_offers_a_connector() -> None:
-    for kind in CONNECTORS:
-        assert connector(kind, GOOD).kind == kind
+SETTINGS: dict[str, dict[str, Any]] = {
+    "mlflow-sql": {"base_url": "postgresql://db.example.org/mlflow", "username": "reader"},
+    "quality": {**GOOD, "files": "a.json"},
+    "tables": {**GOOD, "columns": {"incident": "Id", "opened_at": "Opened"}, "fixed": {"kind": "model"}},
+    "prometheus": {**GOOD, "queries": [{"name": "availability", "query": "up"}]},
+}
+
+
+@pytest.mark.parametrize("kind", CONNECTORS)
+def test_every_kind_in_the_registry_loads_and_offers_a_connector(kind: str) -> None:
+    assert connector(kind, SETTINGS.get(kind, GOOD)).kind == kind
+
+
+@pytest.mark.parametrize("kind", sorted(FOLDER_KINDS))
+@pytest.mark.parametrize("field", ["base_url", "folder", "file"])
+def test_no_kind_reads_a_file_of_this_machine_that_the_operator_did_not_open(kind: str, field: str) -> None:
+    given = {name: value for name, value in SETTINGS.get(kind, GOOD).items() if name != "base_url"}
+    address = "sqlite:///etc/passwd" if kind == "mlflow-sql" else "/etc/passwd"
+    with pytest.raises(ConfigError):
+        connector(kind, {**given, field: address})
 
 
 def test_an_unknown_kind_is_named() -> None:

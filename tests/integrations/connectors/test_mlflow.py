@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-import random
 from typing import Any
 
 import httpx
 import pytest
 
-from integrations.connectors.base import Reason
+from integrations.connectors.base import Plan, Reason
 from integrations.connectors.mlflow import MlflowConnector, parse
+from integrations.connectors.mlflow_collection import STREAMS
 from maturity.facts import TABLES, Reading, Statement
 from tests.integrations.connectors.conftest import Filled
 from tests.integrations.connectors.fill import YEAR_2099
 from tests.integrations.connectors.recorder import Recorder, collected, impatient, mlflow
-from tests.integrations.servers import Answer, MlflowServer, stub_server
+from tests.integrations.faulty import faulty_proxy
+from tests.integrations.servers import MlflowServer
 
 pytestmark = pytest.mark.server
 
@@ -48,9 +50,7 @@ def test_a_check_tells_the_version(filled: Filled) -> None:
 
 
 def test_every_stream_is_read(statement: Statement) -> None:
-    assert {stream.stream: stream.state for stream in statement.streams} == dict.fromkeys(
-        ("experiments", "runs", "logged_models", "artifacts", "registry"), Reading.READ
-    )
+    assert {stream.stream: stream.state for stream in statement.streams} == dict.fromkeys(STREAMS, Reading.READ)
     assert statement.complete
     assert all(stream.reason == "" for stream in statement.streams)
 
@@ -190,6 +190,30 @@ def test_page_size_changes_nothing_but_the_number_of_requests(
         assert repr(whole) == repr(mine), name
 
 
+def test_a_first_reading_tells_of_windows_without_gap_from_the_first_run_to_the_last(
+    sink: Recorder, statement: Statement
+) -> None:
+    assert sink.windows[0][0] is None
+    assert sink.windows[-1][1] is None
+    assert all(one[1] == other[0] for one, other in itertools.pairwise(sink.windows))
+    assert statement.counts["windows"] == len(sink.windows)
+    assert statement.counts["windows_failed"] == 0
+    assert statement.counts["runs_read"] == len(sink.tables["runs"])
+    assert statement.counts["connections"] == 2
+    starts = [(row["start_at"], row["run"]) for row in sink.tables["runs"]]
+    assert starts == sorted(starts)
+
+
+def test_an_interrupted_first_reading_goes_on_where_it_stopped(filled: Filled, sink: Recorder) -> None:
+    low, _ = sink.windows[len(sink.windows) // 2]
+    assert low is not None
+    rest, _ = collected(filled.url, page_size=3, plan=Plan(resume_from=low))
+    assert rest.windows[0][0] == low
+    ids = {row["run"] for row in sink.tables["runs"] if row["start_at"] >= low}
+    assert {row["run"] for row in rest.tables["runs"]} == ids
+    assert 0 < len(ids) < len(sink.tables["runs"])
+
+
 def test_rows_come_page_by_page(sink: Recorder) -> None:
     assert sink.largest_write < 1000
     done = [done for done, _, what in sink.steps if what == "runs"]
@@ -211,40 +235,23 @@ def test_without_lookups_what_only_files_tell_is_missing(filled: Filled) -> None
     assert statement.complete
 
 
+@pytest.mark.parametrize("connections", [1, 2])
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_a_bad_line_costs_retries_but_never_a_row(filled: Filled, seed: int) -> None:
-    """A proxy spoils a quarter of the answers; the tables equal those of a clean collection."""
-    chance = random.Random(seed)
+def test_a_bad_line_costs_retries_but_never_a_row(filled: Filled, seed: int, connections: int) -> None:
+    """A proxy spoils a quarter of the answers; the tables equal those of a clean collection.
 
-    def spoiled(line: str, body: bytes, _: int) -> Answer:
-        fault = chance.choice(_FAULTS) if chance.random() < 0.25 else None
-        if fault is not None and fault.status != 200:
-            return fault
-        method, path = line.split(" ", 1)
-        real = httpx.request(
-            method, filled.url + path, content=body, headers={"Content-Type": "application/json"}, timeout=30
-        )
-        kind = (("Content-Type", real.headers["Content-Type"]),)
-        if fault is None:
-            return Answer(real.status_code, real.content, kind)
-        return Answer(200, real.content[: len(real.content) // 2] if fault.claim else fault.body, kind, fault.claim)
-
-    clean, _ = collected(filled.url, page_size=4)
-    with stub_server(spoiled) as proxy:
-        sink, statement = collected(proxy.url, page_size=4)
+    Artifact lists are left out: each is asked for twice at most, and then recorded as unread.
+    """
+    clean, _ = collected(filled.url, page_size=2, connections=1, artifact_lookups=0)
+    with faulty_proxy(filled.url, seed=seed) as proxy:
+        sink, statement = collected(proxy.url, page_size=2, connections=connections, artifact_lookups=0)
+        spoiled = sum(proxy.done.values()) - proxy.done["none"]
     assert statement.complete
-    assert statement.counts["retries"] > 3
-    for name in ("experiments", "runs", "run_params", "run_metrics", "run_tags", "model_versions", "aliases"):
+    assert spoiled >= 3
+    assert statement.counts["retries"] >= 3
+    assert (sink.windows[0][0], sink.windows[-1][1]) == (None, None)
+    for name in TABLES:
         assert repr(sink.tables[name]) == repr(clean.tables[name]), name
-
-
-_FAULTS = (
-    Answer(503),
-    Answer(502, b"<html>bad gateway</html>"),
-    Answer(429, headers=(("Retry-After", "1"),)),
-    Answer(200, claim=10_000),
-    Answer(200, b""),
-)
 
 
 def test_an_empty_server_gives_a_complete_statement_without_rows(empty_mlflow: MlflowServer) -> None:

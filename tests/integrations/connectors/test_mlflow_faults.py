@@ -111,13 +111,17 @@ def test_a_server_that_is_down_is_asked_for_once_only() -> None:
 
 def test_a_page_that_fails_in_the_middle_fails_the_stream() -> None:
     def half(line: str, body: bytes, n: int) -> Answer:
-        if "runs/search" in line and b"start_time >=" in body:
+        if b"start_time >= 9" in body:
             return Answer(500)
-        return server(line, runs=json(runs=[RUN, {**RUN, "info": {**RUN["info"], "run_id": "r2", "start_time": 9}}]))
+        return server(
+            line, runs=json(runs=[{**RUN, "info": {**RUN["info"], "run_id": f"r{n}", "start_time": n}} for n in (1, 9)])
+        )
 
     with stub_server(half) as stub:
         sink, statement = collected(stub.url, page_size=2)
-    assert len(sink.tables["runs"]) == 2
+    assert [row["run"] for row in sink.tables["runs"]] == ["r1"]
+    assert sink.windows == [(None, 9)]
+    assert statement.counts["windows_failed"] == 1
     runs = statement.stream("runs")
     assert (runs.state, runs.rows) == (Reading.COULD_NOT_LOOK, 0)
     assert runs.reason.startswith("server_error: ")
@@ -185,22 +189,32 @@ def test_models_of_mlflow_2_are_read_from_the_history_tag() -> None:
 
 
 def test_one_unreadable_list_is_recorded_and_the_rest_goes_on() -> None:
-    runs = [{**RUN, "info": {**RUN["info"], "run_id": f"r{n}", "start_time": n}} for n in (1, 2, 3)]
+    runs = [{**RUN, "info": {**RUN["info"], "run_id": f"r{n:02}", "start_time": n}} for n in range(10)]
 
     def store(line: str, body: bytes, n: int) -> Answer:
-        broken = Answer(500) if "r2" in line else json(files=[{"path": "a"}])
+        broken = Answer(500) if "r02" in line else json(files=[{"path": "a"}])
         return server(line, artifacts=broken, runs=json(runs=runs))
 
     with stub_server(store) as stub:
         sink, statement = collected(stub.url)
-    assert [tuple(row.values()) for row in sink.tables["artifact_listings"]] == [
-        ("r3", True),
-        ("r2", False),
-        ("r1", True),
-    ]
-    assert [row["owner"] for row in sink.tables["artifacts"]] == ["r3", "r1"]
+    listings = {row["owner"]: row["read"] for row in sink.tables["artifact_listings"]}
+    assert listings == {f"r{n:02}": n != 2 for n in range(10)}
+    assert {row["owner"] for row in sink.tables["artifacts"]} == {owner for owner, read in listings.items() if read}
     assert statement.stream("artifacts").state is Reading.READ
     assert "artifacts_unreadable:1" in statement.notes
+
+
+def test_more_than_a_tenth_of_unreadable_lists_is_too_little_known() -> None:
+    runs = [{**RUN, "info": {**RUN["info"], "run_id": f"r{n:02}", "start_time": n}} for n in range(10)]
+
+    def store(line: str, body: bytes, n: int) -> Answer:
+        broken = Answer(500) if "r02" in line or "r05" in line else json(files=[{"path": "a"}])
+        return server(line, artifacts=broken, runs=json(runs=runs))
+
+    with stub_server(store) as stub:
+        _, statement = collected(stub.url)
+    assert statement.stream("artifacts").state is Reading.COULD_NOT_LOOK
+    assert statement.stream("artifacts").reason.startswith("server_error: ")
 
 
 def test_an_artifact_store_out_of_order_is_not_asked_for_ever() -> None:

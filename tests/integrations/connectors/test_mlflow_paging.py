@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import random
 import re
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from integrations.connectors.base import Reason, Refused
-from integrations.connectors.mlflow_api import Api, tokens
+from integrations.connectors.mlflow_api import tokens
+from integrations.connectors.mlflow_windows import EXPERIMENTS_PER_QUESTION, LEAST, Walk, Window
 
 CONDITION = re.compile(r"attributes\.start_time (>=|<|=) (-?\d+)")
 
@@ -23,16 +27,22 @@ class Shelf:
     def __init__(self, starts: list[int]) -> None:
         self.runs = {f"r{n:04}": start for n, start in enumerate(starts)}
         self.questions: list[Mapping[str, Any]] = []
+        self.turn = threading.Lock()
 
     def between(self) -> None:
         """Nothing happens between two pages."""
 
-    def post_json(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        assert path.endswith("/runs/search")
+    def search(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        with self.turn:
+            return self.answer(body)
+
+    def answer(self, body: Mapping[str, Any]) -> dict[str, Any]:
         assert body["run_view_type"] == "ALL"
-        assert body["order_by"] == ["attributes.start_time ASC"]
+        (order,) = body["order_by"]
         self.questions.append(body)
         found = sorted((start, key) for key, start in self.runs.items() if _matches(body["filter"], start))
+        if order == "attributes.start_time DESC":
+            found.sort(key=lambda run: -run[0])
         offset = int(body.get("page_token") or 0)
         page = found[offset : offset + body["max_results"]]
         self.between()
@@ -50,9 +60,14 @@ def _matches(condition: str, start: int) -> bool:
     return all({">=": start >= int(b), "<": start < int(b), "=": start == int(b)}[op] for op, b in bounds)
 
 
-def read(shelf: Shelf, size: int) -> list[str]:
-    api = Api(shelf, size)  # type: ignore[arg-type]  # the shelf answers the only question that is asked
-    return [run["info"]["run_id"] for page in api.runs(["1"]) for run in page]
+def walked(shelf: Shelf, size: int, connections: int = 1, **bounds: Any) -> list[tuple[Window, list[str]]]:
+    walk = Walk(shelf.search, ["1"], size, connections, **bounds)
+    with contextlib.closing(walk.windows()) as windows:
+        return [(window, [run["info"]["run_id"] for run in window.runs]) for window in windows]
+
+
+def read(shelf: Shelf, size: int, connections: int = 1, **bounds: Any) -> list[str]:
+    return [key for _, keys in walked(shelf, size, connections, **bounds) for key in keys]
 
 
 moments = st.one_of(
@@ -60,13 +75,36 @@ moments = st.one_of(
 )
 
 
+ways = st.tuples(st.integers(1, 9), st.sampled_from([1, 2, 4]), st.booleans())
+
+
 @settings(max_examples=300, deadline=None)
-@given(starts=st.lists(moments, max_size=60), size=st.integers(1, 9))
-def test_every_run_comes_exactly_once_and_in_order(starts: list[int], size: int) -> None:
+@given(starts=st.lists(moments, max_size=60), way=ways)
+def test_every_run_comes_exactly_once_and_in_order(starts: list[int], way: tuple[int, int, bool]) -> None:
+    size, connections, measured = way
     shelf = Shelf(starts)
-    found = read(shelf, size)
-    assert sorted(found) == sorted(shelf.runs)
-    assert [shelf.runs[key] for key in found] == sorted(starts)
+    found = read(shelf, size, connections, measured=measured)
+    assert found == [key for _, key in sorted((start, key) for key, start in shelf.runs.items())]
+
+
+@settings(max_examples=200, deadline=None)
+@given(starts=st.lists(moments, max_size=60), way=ways, bounds=st.tuples(moments, moments))
+def test_windows_follow_each_other_and_hold_what_started_in_them(
+    starts: list[int], way: tuple[int, int, bool], bounds: tuple[int, int]
+) -> None:
+    size, connections, measured = way
+    shelf = Shelf(starts)
+    low, high = min(bounds), max(bounds) + 1
+    for begin, end in ((None, None), (low, None), (None, high), (low, high)):
+        found = walked(shelf, size, connections, low=begin, high=end, measured=measured)
+        assert (found[0][0].low, found[-1][0].high) == (begin, end)
+        assert all(one.high == other.low for (one, _), (other, _) in itertools.pairwise(found))
+        for window, keys in found:
+            assert sorted(keys) == sorted(key for key, start in shelf.runs.items() if _inside(start, window))
+
+
+def _inside(start: int, window: Window) -> bool:
+    return (window.low is None or start >= window.low) and (window.high is None or start < window.high)
 
 
 @settings(max_examples=200, deadline=None)
@@ -76,6 +114,7 @@ def test_runs_that_stay_are_found_while_others_are_purged_and_added(starts: list
     chance = random.Random(seed)
     shelf = Shelf(sorted(set(starts)))
     stay = set(shelf.runs)
+    connections = 1 + seed % 2
 
     def busy() -> None:
         if chance.random() < 0.5:
@@ -90,7 +129,7 @@ def test_runs_that_stay_are_found_while_others_are_purged_and_added(starts: list
                 shelf.runs[f"new{moment}"] = moment
 
     shelf.between = busy  # type: ignore[method-assign]
-    found = read(shelf, size)
+    found = read(shelf, size, connections, measured=True)
     assert stay <= set(found)
     assert len(found) == len(set(found))
 
@@ -98,15 +137,15 @@ def test_runs_that_stay_are_found_while_others_are_purged_and_added(starts: list
 def test_many_runs_of_one_moment_are_read_by_tokens() -> None:
     shelf = Shelf([5] * 25 + [6])
     assert sorted(read(shelf, 4)) == sorted(shelf.runs)
-    assert any("= 5" in question["filter"] and question.get("page_token") for question in shelf.questions)
+    assert any(">= 5" in question["filter"] and question.get("page_token") for question in shelf.questions)
 
 
 def test_a_page_halved_in_the_middle_of_a_moment_repeats_nothing() -> None:
     class Heavy(Shelf):
-        def post_json(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        def answer(self, body: Mapping[str, Any]) -> dict[str, Any]:
             if self.questions and body["max_results"] > 2:
                 raise Refused(Reason.TOO_LARGE)
-            return super().post_json(path, body)
+            return super().answer(body)
 
     shelf = Heavy([4, 5, 5, 5, 5, 5, 6])
     assert read(shelf, 4) == sorted(shelf.runs)
@@ -118,9 +157,10 @@ def test_few_runs_cost_one_question() -> None:
     assert len(shelf.questions) == 1
 
 
-def test_a_long_steady_history_costs_little_more_than_its_pages() -> None:
+@pytest.mark.parametrize("connections", [1, 2, 4])
+def test_a_long_steady_history_costs_little_more_than_its_pages(connections: int) -> None:
     shelf = Shelf([1_600_000_000_000 + 3_600_000 * n for n in range(5000)])
-    assert len(read(shelf, 100)) == 5000
+    assert len(read(shelf, 100, connections, measured=True)) == 5000
     assert len(shelf.questions) < 5000 / 100 * 1.6
 
 
@@ -130,10 +170,57 @@ def test_a_long_gap_is_jumped() -> None:
     assert len(shelf.questions) < 20
 
 
-def test_many_experiments_are_asked_for_in_parts() -> None:
-    shelf = Shelf([])
-    assert list(Api(shelf, 10).runs([str(n) for n in range(1200)])) == [[], [], []]  # type: ignore[arg-type]
-    assert [len(question["experiment_ids"]) for question in shelf.questions] == [500, 500, 200]
+def test_every_question_bounds_the_start_as_one_run_without_it_would_break_the_answer() -> None:
+    shelf = Shelf([5, 6, 7])
+    read(shelf, 2, measured=True)
+    assert all(question["filter"].startswith("attributes.start_time >= ") for question in shelf.questions)
+    assert any(f">= {LEAST}" in question["filter"] for question in shelf.questions)
+
+
+def test_the_share_of_the_walk_grows_to_the_whole() -> None:
+    shelf = Shelf([10**12 + 1000 * n for n in range(500)])
+    shares = [window.share for window, _ in walked(shelf, 50, 2, measured=True)]
+    known = [share for share in shares if share is not None]
+    assert shares == known == sorted(known)
+    assert known[-1] == 1
+    assert 0 < known[len(known) // 2] < 1
+
+
+def test_many_experiments_are_asked_for_in_parts_inside_each_window() -> None:
+    class Many(Shelf):
+        """Run n belongs to experiment n."""
+
+        def answer(self, body: Mapping[str, Any]) -> dict[str, Any]:
+            whole = self.runs
+            wanted = {int(key) for key in body["experiment_ids"]}
+            self.runs = {key: start for key, start in whole.items() if int(key[1:]) in wanted}
+            try:
+                return super().answer(body)
+            finally:
+                self.runs = whole
+
+    shelf = Many([n // 3 for n in range(50)])
+    shelf.runs = {f"r{int(key[1:]) * 100:04}": start for key, start in shelf.runs.items()}
+    walk = Walk(shelf.search, [str(n) for n in range(5001)], 4, 2)
+    found = [run["info"]["run_id"] for window in walk.windows() for run in window.runs]
+    assert found == sorted(shelf.runs)
+    assert {len(question["experiment_ids"]) for question in shelf.questions} == {EXPERIMENTS_PER_QUESTION, 1001}
+
+
+def test_a_window_that_cannot_be_read_does_not_stop_the_others() -> None:
+    class Holed(Shelf):
+        def answer(self, body: Mapping[str, Any]) -> dict[str, Any]:
+            found = super().answer(body)
+            if any(run["info"]["run_id"] == "r0050" for run in found["runs"]) and body["max_results"] > 1:
+                raise Refused(Reason.SERVER_ERROR)
+            return found
+
+    shelf = Holed([10**12 + 1000 * n for n in range(100)])
+    found = walked(shelf, 10, 2, measured=True)
+    (hole,) = (window for window, _ in found if window.fault is not None)
+    read_keys = {key for _, keys in found for key in keys}
+    assert read_keys == {key for key, start in shelf.runs.items() if not _inside(start, hole)}
+    assert len(read_keys) > 80
 
 
 def test_a_list_whose_pages_repeat_is_refused() -> None:

@@ -8,9 +8,16 @@ from typing import Any
 import pytest
 
 from integrations.connectors.base import Reason, Refused
-from integrations.connectors.mlflow_models import ModelFile, conda_pinned, read_model_file, requirements_pinned
+from integrations.connectors.mlflow_models import (
+    ModelFile,
+    conda_pinned,
+    python_env_pinned,
+    read_model_file,
+    requirements_pinned,
+)
 from integrations.connectors.mlflow_rows import (
     LONGEST_VALUE,
+    clean_text,
     logged_model,
     models_of_history,
     registered_model_rows,
@@ -212,3 +219,31 @@ def test_a_conda_file_is_pinned_only_when_both_halves_are(content: bytes, pinned
 
 def test_nan_stays_nan() -> None:
     assert math.isnan(value_of("metrics", "NaN"))
+
+
+@pytest.mark.parametrize(
+    ("content", "pinned"),
+    [
+        (b"python: 3.11.7\ndependencies: [numpy==1.2, pandas==3.0.0]", True),
+        (b"dependencies: [numpy>=1.2]", False),
+        (b"dependencies: [-r requirements.txt]", False),
+        (b"python: 3.11.7", False),
+        (b"dependencies: 5", False),
+        (b'dependencies: !!int ""', False),
+        (b"a: &a [numpy==1]\ndependencies: *a", False),
+    ],
+)
+def test_a_python_environment_is_pinned_by_its_own_lines_only(content: bytes, pinned: bool) -> None:
+    assert python_env_pinned(content) is pinned
+
+
+@pytest.mark.parametrize(
+    "content", [b'a: !!int ""', b'a: !!float ""', b'a: !!bool "perhaps"', b"dependencies: [{pip: 5}]"]
+)
+def test_values_that_trip_the_loader_are_no_pins(content: bytes) -> None:
+    assert conda_pinned(content) is False
+
+
+def test_endless_lines_of_requirements_and_addresses_end() -> None:
+    assert not requirements_pinned(b"a" + b" " * 250_000 + b"b")
+    assert clean_text("a-" * 30_000 + "://me:hunter2@host") == "a-" * 30_000 + "://host"
