@@ -102,6 +102,7 @@ SETTINGS = (
     ),
     Setting("DLEMM_TIME_ZONE", "UTC", str, "Time zone in which times are shown."),
     Setting("DLEMM_ALLOW_PRIVATE", "true", _flag, "Sources may stand on loopback and private networks."),
+    Setting("DLEMM_FOLDERS", "", _names, "Folders of this machine that sources may read, separated by commas."),
 )
 
 
@@ -122,6 +123,7 @@ ALLOWED_HOSTS: list[str] = _VALUES["DLEMM_HOSTS"]
 CSRF_TRUSTED_ORIGINS: list[str] = _VALUES["DLEMM_ORIGINS"]
 HTTPS: bool = _VALUES["DLEMM_HTTPS"]
 ALLOW_PRIVATE_SOURCES: bool = _VALUES["DLEMM_ALLOW_PRIVATE"]
+SOURCE_FOLDERS: list[str] = _VALUES["DLEMM_FOLDERS"]
 DATABASES = {"default": _VALUES["DLEMM_DATABASE"]}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -225,6 +227,11 @@ JOBS_IN_CHILD = CELERY_BROKER_URL == "memory://"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"polling_interval": 0.05} if CELERY_BROKER_URL == "memory://" else {}
 CELERY_TASK_IGNORE_RESULT = True
+# A word that nobody took before the next one comes is thrown away, so that they never pile up.
+CELERY_BEAT_SCHEDULE = {
+    "collect-due": {"task": "assessments.collect_due", "schedule": 60.0, "options": {"expires": 55}},
+}
+CELERY_BEAT_SCHEDULE_FILENAME = str(DATA / "beat-schedule")
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_REDIRECT_STDOUTS = False  # an embedded worker would swallow the site's own output

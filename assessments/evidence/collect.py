@@ -8,86 +8,65 @@ interrupted one leaves nothing half-kept.
 from __future__ import annotations
 
 import logging
-import os
-import socket
-import time
-from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from assessments.evidence import store
-from assessments.evidence.models import AliasSighting, Collection, Source
+from assessments.evidence import history, store
+from assessments.evidence.counting import counted, still_read
+from assessments.evidence.inventory import keep_inventory
+from assessments.evidence.manifest import Held, Manifest
+from assessments.evidence.models import Collection, Source
+from assessments.evidence.plan import Basis, basis, fingerprint
+from assessments.evidence.pushed import connector_config
+from assessments.evidence.reading import Progress, Reading
+from assessments.jobs.processes import is_gone, this_process
 from integrations.connectors.base import Connector, connector
-from maturity.facts import Reading, Statement
+from maturity.facts import TABLES, Statement
+from maturity.facts import Reading as State
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-Progress = Callable[[int, int | None, str], None]
-BEAT_SECONDS = 10
 SILENT = timedelta(minutes=30)
 """A collection that has not been heard of for so long lost its process; one question may take twelve minutes."""
 
 _log = logging.getLogger(__name__)
+_here: set[int] = set()  # the collections that threads of this process are at
 
 
 class AlreadyCollecting(Exception):
     """Another process is reading this source right now."""
 
 
-class _Sink:
-    """Passes rows to the staging area and keeps the few small tables that are looked at after reading."""
+def collect(source: Source, *, progress: Progress | None = None, everything: bool | None = None) -> Collection:
+    """Read the source and keep the facts. ``everything``: verify also what is held; None: if that is not much.
 
-    def __init__(self, collection: Collection, staging: store.Staging, progress: Progress) -> None:
-        self._collection = collection
-        self._staging = staging
-        self._progress = progress
-        self._beaten = time.monotonic()
-        self.experiments: set[str] = set()
-        self.models: set[str] = set()
-        self.aliases: set[tuple[str, str, str]] = set()
-
-    def write(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        self._staging.write(table, rows)
-        if table == "experiments":
-            self.experiments.update(row["experiment"] for row in rows)
-        elif table == "registered_models":
-            self.models.update(row["name"] for row in rows)
-        elif table == "aliases":
-            self.aliases.update((row["name"], row["alias"], row["version"]) for row in rows)
-
-    def progress(self, done: int, total: int | None, what: str) -> None:
-        if time.monotonic() - self._beaten > BEAT_SECONDS:
-            self._beaten = time.monotonic()
-            Collection.objects.filter(pk=self._collection.pk).update(heartbeat_at=timezone.now())
-        self._progress(done, total, what)
-
-
-def collect(source: Source, *, progress: Progress | None = None) -> Collection:
-    """Read the source to the end and keep the facts. Raises ``AlreadyCollecting``; remote trouble never raises."""
+    Raises ``AlreadyCollecting``; remote trouble never raises.
+    """
     collection = _begin(source)
     try:
+        reader = connect(source)
         with store.Staging(source.organisation_id) as staging:
-            sink = _Sink(collection, staging, progress or (lambda done, total, what: None))
-            statement = connect(source).collect(sink)
-            read = {stream.stream for stream in statement.streams if stream.state is Reading.READ}
-            _finish(collection, statement, staging.commit(read), sink)
+            found = basis(source, reader, everything=everything)
+            reading = Reading(collection, staging, found, progress or (lambda done, total, what: None))
+            statement = still_read(reader.collect(reading), found.held)
+            read = {stream.stream for stream in statement.streams if stream.state is State.READ}
+            manifest = reading.finish(read, _until(statement))
+            _finish(collection, statement, manifest, reading, found)
     except BaseException:
-        Collection.objects.filter(pk=collection.pk).update(
+        Collection.objects.filter(pk=collection.pk, state=Collection.State.RUNNING).update(
             state=Collection.State.INTERRUPTED, finished_at=timezone.now()
         )
         raise
+    finally:
+        _here.discard(collection.pk)
     return collection
 
 
 def connect(source: Source) -> Connector:
     """The connector of a source, with its secrets. Raises ``ConfigError`` or ``BadSignature``."""
     allowed = None if settings.ALLOW_PRIVATE_SOURCES else ()
-    return connector(source.kind, source.full_config(), allow_private=allowed)
+    return connector(source.kind, connector_config(source), allow_private=allowed, folders=settings.SOURCE_FOLDERS)
 
 
 def _begin(source: Source) -> Collection:
@@ -100,9 +79,12 @@ def _begin(source: Source) -> Collection:
                 )
             running.state, running.finished_at = Collection.State.INTERRUPTED, timezone.now()
             running.save(update_fields=["state", "finished_at"])
-        process = f"{socket.gethostname()}:{os.getpid()}"[-80:]
         now = timezone.now()
-        return Collection.objects.create(source=source, started_at=now, heartbeat_at=now, process=process)
+        begun = Collection.objects.create(
+            source=source, started_at=now, heartbeat_at=now, process=this_process(), fingerprint=fingerprint(source)
+        )
+        _here.add(begun.pk)
+        return begun
 
 
 def _alive(collection: Collection) -> bool:
@@ -112,92 +94,86 @@ def _alive(collection: Collection) -> bool:
     """
     if timezone.now() - (collection.heartbeat_at or collection.started_at) > SILENT:
         return False
-    host, _, pid = collection.process.rpartition(":")
-    return host != socket.gethostname() or (int(pid) != os.getpid() and _exists(int(pid)))
+    if collection.process == this_process():  # a process of a container may get the number of the one before
+        return collection.pk in _here
+    return not is_gone(collection.process)
 
 
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def being_collected(source: Source) -> bool:
+    """Whether some process reads the source right now."""
+    return any(_alive(running) for running in source.collections.filter(state=Collection.State.RUNNING))
 
 
-def _finish(collection: Collection, statement: Statement, manifest: dict[str, dict[str, Any]], sink: _Sink) -> None:
+def _finish(collection: Collection, statement: Statement, manifest: Manifest, reading: Reading, found: Basis) -> None:
     source = collection.source
-    last = Collection.objects.in_force(source, until=timezone.now())
-    collection.registry_read = statement.stream("registry").state is Reading.READ
-    if last and statement.stream("experiments").state is Reading.READ:
-        collection.lost_experiments = sorted(_held(last, "experiments", "experiment") - sink.experiments)
-    if last and collection.registry_read:
-        collection.lost_models = sorted(_held(last, "registered_models", "name") - sink.models)
-    collection.state = _state(statement, lost=bool(collection.lost_experiments or collection.lost_models))
-    collection.statement = statement.to_json()
-    collection.manifest = manifest
     finished = datetime.fromtimestamp(statement.finished_at / 1000, tz=UTC)
+    last = Collection.objects.in_force(source, until=timezone.now())
+    collection.lost_experiments = sorted(_lost(last, manifest, "experiments", "experiment", statement, source))
+    collection.lost_models = sorted(_lost(last, manifest, "registered_models", "name", statement, source))
+    collection.state = _state(statement, lost=bool(collection.lost_experiments or collection.lost_models))
+    collection.statement = counted(statement, Held(source.organisation_id, manifest)).to_json()
+    collection.manifest = manifest.to_json()
     collection.finished_at = finished
+    if "runs" in manifest.names:
+        collection.checkpoint = {}
     with transaction.atomic():
         collection.save()
-        if collection.registry_read:
-            _sight_aliases(collection, sink.aliases, finished)
+        base = found.collection.finished_at if found.collection else None
+        history.keep(source, reading.differences, after=base, before=finished)
+        for table in ("experiments", "aliases"):
+            if table in manifest.tables:
+                _keep_snapshot_changes(collection, reading, table, finished)
+    keep_inventory(source)
+
+
+def _keep_snapshot_changes(collection: Collection, reading: Reading, table: str, finished: datetime) -> None:
+    """Note what changed since the last collection that read the stream of ``table``, whatever became of its rest."""
+    source, stream = collection.source, TABLES[table].stream
+    names = [name for name in history.SNAPSHOT_TABLES if TABLES[name].stream == stream]
+    now = {name: reading.snapshots[name] for name in names}
+    others = source.collections.exclude(pk=collection.pk).iterator(chunk_size=10)
+    last = next((one for one in others if table in one.tables_held), None)
+    if last is None:
+        found = history.snapshot_differences({}, now)
+        history.keep(source, found, after=None, before=finished, began=collection.started_at)
+        return
+    try:
+        earlier = Held(source.organisation_id, Manifest.from_json(last.manifest))
+        held = {name: earlier.rows(name) for name in names if name in last.tables_held}
+    except store.EvidenceDamaged:
+        _log.exception("collection %s cannot be compared with", last.pk)
+        return
+    found = history.snapshot_differences(held, now)
+    seen = datetime.fromtimestamp(last.statement["started_at"] / 1000, tz=UTC)  # it was read at any time from then on
+    history.keep(source, found, after=seen, before=finished, began=collection.started_at)
 
 
 def _state(statement: Statement, *, lost: bool) -> Collection.State:
-    if not any(stream.state is Reading.READ for stream in statement.streams):
+    if not any(stream.state is State.READ for stream in statement.streams):
         return Collection.State.FAILED
     if not statement.complete:
         return Collection.State.PARTIAL
     return Collection.State.SUSPECT if lost else Collection.State.COMPLETE
 
 
-def _earlier(collection: Collection, table: str) -> pd.DataFrame | None:
-    """A table of an earlier collection; None when it held none, or when its file is gone or altered."""
-    entry = collection.manifest.get(table)
-    if not entry:
-        return None
+def _lost(
+    last: Collection | None, manifest: Manifest, table: str, column: str, statement: Statement, source: Source
+) -> set[str]:
+    """What an earlier collection held and this one did not see. When nothing is known of it, nothing is missed."""
+    unknown = statement.stream(TABLES[table].stream).state is State.COULD_NOT_LOOK
+    if last is None or unknown:
+        return set()
     try:
-        return store.read_table(collection.source.organisation_id, table, entry["sha256"])
+        earlier = Held(source.organisation_id, Manifest.from_json(last.manifest)).column(table, column)
     except store.EvidenceDamaged:
-        _log.exception("collection %s cannot be compared with", collection.pk)
-        return None
+        _log.exception("collection %s cannot be compared with", last.pk)
+        return set()
+    return earlier - Held(source.organisation_id, manifest).column(table, column)
 
 
-def _held(collection: Collection, table: str, column: str) -> set[str]:
-    """The ids an earlier collection held. When nothing is known of it, nothing is missed."""
-    frame = _earlier(collection, table)
-    return set() if frame is None else set(frame[column])
-
-
-def _sight_aliases(collection: Collection, aliases: set[tuple[str, str, str]], seen_at: datetime) -> None:
-    """Note every alias that the last reading of the registry did not have, with the interval in which it came."""
-    source = collection.source
-    last = source.collections.exclude(pk=collection.pk).filter(registry_read=True).order_by("-finished_at").first()
-    held = _aliases(last) if last else set()
-    AliasSighting.objects.bulk_create(
-        [
-            AliasSighting(
-                source=source,
-                model=model,
-                alias=alias,
-                version=version,
-                after=last.finished_at if last else None,
-                before=seen_at,
-            )
-            for model, alias, version in sorted(aliases - held)
-        ],
-        ignore_conflicts=True,
-    )
-
-
-def _aliases(collection: Collection) -> set[tuple[str, str, str]]:
-    """The aliases of a collection that read the registry; when its file is damaged, all that were ever seen."""
-    frame = _earlier(collection, "aliases")
-    if frame is None:
-        return set(collection.source.alias_sightings.values_list("model", "alias", "version"))
-    return set(zip(frame["name"], frame["alias"], frame["version"], strict=True))
+def _until(statement: Statement) -> int:
+    """The source's own time when the reading began (ms)."""
+    return statement.started_at + statement.counts.get("server_clock_ahead_s", 0) * 1000
 
 
 def accept(collection: Collection) -> None:
@@ -206,3 +182,4 @@ def accept(collection: Collection) -> None:
         raise ValueError("only a suspect collection can be accepted")
     collection.state = Collection.State.COMPLETE
     collection.save(update_fields=["state"])
+    keep_inventory(collection.source)

@@ -11,9 +11,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from assessments.evidence import store
-from assessments.evidence.models import AliasSighting, Collection
+from assessments.evidence.manifest import Manifest
+from assessments.evidence.models import Change, Collection
+from assessments.evidence.plan import ms
 from assessments.organisations.models import Organisation
+from maturity.batches import join
 from maturity.facts import TABLES, Part, Statement
+from maturity.pack import stem
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StoredPart:
-    """The facts of one collection, with the bytes of its tables as they are stored."""
+    """The facts of one collection, with the bytes of its tables as they are stored, by their stem in a pack."""
 
     part: Part
     content: Mapping[str, bytes]
@@ -45,33 +49,37 @@ def parts_of(collections: Sequence[Collection]) -> list[StoredPart]:
 
 def _part(collection: Collection) -> StoredPart:
     source = collection.source
-    content = {
-        table: store.read_bytes(source.organisation_id, entry["sha256"], "parquet")
-        for table, entry in collection.manifest.items()
-    }
-    tables = {table: TABLES[table].from_parquet(stored) for table, stored in content.items()}
-    tables["alias_sightings"] = _sightings(collection)
+    content: dict[str, bytes] = {}
+    batches = []
+    for number, batch in enumerate(Manifest.from_json(collection.manifest).all_batches, start=1):
+        stored = {
+            table: store.read_bytes(source.organisation_id, entry["sha256"], "parquet")
+            for table, entry in batch.items()
+        }
+        content |= {stem(table, number): bytes_ for table, bytes_ in stored.items()}
+        batches.append({table: TABLES[table].from_parquet(bytes_) for table, bytes_ in stored.items()})
+    tables = {**join(batches), **_changes(collection)}
     return StoredPart(Part(source.key, Statement.from_json(collection.statement), tables), content)
 
 
-def _sightings(collection: Collection) -> pd.DataFrame:
-    rows = AliasSighting.objects.filter(source=collection.source, before__lte=collection.finished_at)
-    return TABLES["alias_sightings"].frame(
-        {
-            "name": row.model,
-            "alias": row.alias,
-            "version": row.version,
-            "after": _ms(row.after) if row.after else None,
-            "before": _ms(row.before),
-        }
-        for row in rows
-    )
+def _changes(collection: Collection) -> dict[str, pd.DataFrame]:
+    """What was seen to change until the collection ended; aliases once more as sightings."""
+    rows = list(Change.objects.filter(source=collection.source, before__lte=collection.finished_at))
+    times = [(row, ms(row.after) if row.after else None, ms(row.before)) for row in rows]
+    return {
+        "changes": TABLES["changes"].frame(
+            {"entity": row.entity, "id": row.ident, "field": row.field, "key": row.key, "old": row.old, "new": row.new}
+            | {"after": after, "before": before}
+            for row, after, before in times
+        ),
+        "alias_sightings": TABLES["alias_sightings"].frame(
+            {"name": row.ident, "alias": row.key, "version": row.new, "after": after, "before": before}
+            for row, after, before in times
+            if row.entity == "alias" and row.new is not None
+        ),
+    }
 
 
 def project_table(organisation: Organisation) -> pd.DataFrame:
     """The projects of an organisation as the fact table ``projects``."""
     return TABLES["projects"].frame(project.as_fact() for project in organisation.projects.all())
-
-
-def _ms(time: datetime) -> int:
-    return int(time.timestamp() * 1000)

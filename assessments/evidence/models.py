@@ -15,6 +15,8 @@ from assessments.evidence import secrets
 from assessments.organisations.models import KEY, Organisation
 from maturity.facts import Statement
 
+AUDIT_HOURS = 168
+
 
 class Source(models.Model):
     """Where facts come from. Its secret is encrypted at rest and bound to the address it was given for."""
@@ -24,6 +26,9 @@ class Source(models.Model):
     kind = models.CharField(_("kind"), max_length=20, default="mlflow")
     config = models.JSONField(_("configuration"), default=dict)
     secret = models.TextField(_("secret"), blank=True, editable=False)
+    hook_secret = models.TextField(blank=True, editable=False)  # see ``registry_events``
+    every_minutes = models.PositiveIntegerField(_("collect every (minutes)"), null=True, blank=True)
+    audit_hours = models.PositiveIntegerField(_("read everything again within (hours)"), default=AUDIT_HOURS)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -80,8 +85,9 @@ class Collection(models.Model):
     finished_at = models.DateTimeField(_("finished"), null=True)
     process = models.CharField(max_length=80, blank=True)
     statement = models.JSONField(_("completeness statement"), default=dict)
-    manifest = models.JSONField(_("manifest"), default=dict)  # table -> {"sha256": …, "rows": …}
-    registry_read = models.BooleanField(default=False)
+    manifest = models.JSONField(_("manifest"), default=dict)  # see ``manifest.Manifest``
+    fingerprint = models.CharField(max_length=16, blank=True)  # of the source's settings, see ``plan.fingerprint``
+    checkpoint = models.JSONField(default=dict)  # the manifest so far of a first reading that has not ended
     heartbeat_at = models.DateTimeField(null=True)
     lost_experiments = models.JSONField(_("lost experiments"), default=list)
     lost_models = models.JSONField(_("lost registered models"), default=list)
@@ -97,27 +103,59 @@ class Collection(models.Model):
     def __str__(self) -> str:
         return f"{self.source.key} {self.started_at:%Y-%m-%d %H:%M} ({self.state})"
 
+    @property
+    def tables_held(self) -> frozenset[str]:
+        """The tables that were read whole."""
+        return frozenset(self.manifest.get("tables", ()))
+
     def read_statement(self) -> Statement | None:
         return Statement.from_json(self.statement) if self.statement else None
 
 
-class AliasSighting(models.Model):
-    """When we first saw an alias on a version. MLflow keeps no time for it, so we keep the interval ourselves."""
+class Change(models.Model):
+    """Something that changed at a source between two readings, or at the moment that the source itself told of.
 
-    source = models.ForeignKey(Source, on_delete=models.CASCADE, related_name="alias_sightings")
-    model = models.CharField(max_length=500)
-    alias = models.CharField(max_length=255)
-    version = models.CharField(max_length=600)
-    after = models.DateTimeField(null=True)
-    before = models.DateTimeField()
+    MLflow keeps no time for an alias, a tag or a deletion, so we keep the interval ourselves. ``after`` is the last
+    reading with the old value, None when the first reading already had the new one.
+    """
+
+    source = models.ForeignKey(Source, on_delete=models.CASCADE, related_name="changes")
+    entity = models.CharField(_("what"), max_length=20)
+    ident = models.CharField(_("id"), max_length=600)
+    field = models.CharField(_("field"), max_length=20)
+    key = models.CharField(_("name"), max_length=600, blank=True)
+    old = models.TextField(_("before"), null=True)  # noqa: DJ001 - None says that there was no value
+    new = models.TextField(_("after"), null=True)  # noqa: DJ001 - the same
+    after = models.DateTimeField(_("last seen as before"), null=True)
+    before = models.DateTimeField(_("first seen as after"))
 
     class Meta:
         ordering = ["before", "pk"]
-        constraints = [
-            models.UniqueConstraint(fields=["source", "model", "alias", "version", "before"], name="sighting_once")
+        indexes = [
+            models.Index(fields=["source", "before"], name="change_time"),
+            models.Index(fields=["source", "entity", "ident"], name="change_of"),
         ]
-        verbose_name = _("alias sighting")
-        verbose_name_plural = _("alias sightings")
+        verbose_name = _("change")
+        verbose_name_plural = _("changes")
 
     def __str__(self) -> str:
-        return f"{self.alias} → {self.version}"
+        return f"{self.entity} {self.ident}: {self.field} {self.key}"
+
+
+class Delivery(models.Model):
+    """A delivery of registry events that was accepted, so that a second one of the same number does nothing."""
+
+    source = models.ForeignKey(Source, on_delete=models.CASCADE, related_name="deliveries")
+    number = models.CharField(max_length=100)
+    received_at = models.DateTimeField(_("received"))
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["source", "number"], name="delivery_once")]
+        verbose_name = _("delivery")
+        verbose_name_plural = _("deliveries")
+
+    def __str__(self) -> str:
+        return self.number
+
+
+import assessments.evidence.pushed  # noqa: E402, F401 - Django finds models through this module alone

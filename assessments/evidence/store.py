@@ -11,13 +11,14 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
-from maturity.facts import TABLES, Table
+from maturity.facts import TABLES
+from maturity.table import Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,13 +43,13 @@ def path_of(organisation_id: int, sha256: str, suffix: str = "parquet") -> Path:
 
 
 class Staging:
-    """Rows on their way into the store. ``commit`` gives the manifest; leaving without it keeps nothing.
+    """Rows on their way into the store. ``seal`` gives a manifest; what was not sealed when the block ends is lost.
 
     Use as a context manager::
 
         with Staging(organisation_id) as staging:
             staging.write("runs", rows)
-            manifest = staging.commit(["runs"])
+            manifest = staging.seal(["runs"])
     """
 
     def __init__(self, organisation_id: int) -> None:
@@ -82,43 +83,73 @@ class Staging:
         if len(pending) >= _ROWS_PER_GROUP:
             self._flush(table)
 
-    def commit(self, streams: Collection[str]) -> dict[str, dict[str, Any]]:
-        """Move every table of ``streams`` to its content address; rows of a stream that broke off are thrown away.
+    def write_columns(self, table: str, columns: pa.Table) -> None:
+        """Append rows of a fact table that stand in columns."""
+        self._flush(table)
+        self._rows[table] = self._rows.get(table, 0) + len(columns)
+        self._writer(table).write_table(columns.select(list(TABLES[table].names)).cast(schema_of(TABLES[table])))
 
-        Gives ``{table: {"sha256": …, "rows": …}}``.
-        """
+    def rows(self, table: str) -> int:
+        """Rows of a table since it was last sealed."""
+        return self._rows.get(table, 0)
+
+    def seal(self, tables: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Move these tables to their content addresses and begin them anew; gives ``{table: {"sha256", "rows"}}``."""
         manifest = {}
-        for table in TABLES:
-            if TABLES[table].stream not in streams or table == "alias_sightings":
-                continue
+        for table in tables:
             self._flush(table)
             self._writers.pop(table).close()
-            manifest[table] = {"sha256": self._keep(self._folder / table), "rows": self._rows.get(table, 0)}
+            manifest[table] = {"sha256": self._keep(self._folder / table), "rows": self._rows.pop(table, 0)}
         return manifest
+
+    def discard(self, table: str) -> None:
+        """Throw the rows of a table away: its stream broke off."""
+        self._pending.pop(table, None)
+        self._rows.pop(table, None)
+        if writer := self._writers.pop(table, None):
+            writer.close()
+
+    def _writer(self, table: str) -> Any:
+        import pyarrow.parquet as pq
+
+        if table not in self._writers:
+            schema = schema_of(TABLES[table])
+            self._writers[table] = pq.ParquetWriter(self._folder / table, schema, compression="zstd")
+        return self._writers[table]
 
     def _flush(self, table: str) -> None:
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
-        schema = _schema(TABLES[table])
-        if table not in self._writers:
-            self._writers[table] = pq.ParquetWriter(self._folder / table, schema, compression="zstd")
-        rows = self._pending.pop(table, [])
+        writer, rows = self._writer(table), self._pending.pop(table, [])
         if rows:
+            schema = schema_of(TABLES[table])
             columns = [pa.array([row.get(field.name) for row in rows], field.type) for field in schema]
-            self._writers[table].write_table(pa.Table.from_arrays(columns, schema=schema))
+            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
 
     def _keep(self, path: Path) -> str:
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        sha256 = _hash_of(path)
         os.replace(path, self._target / f"{sha256}.parquet")
         return sha256
 
 
-def _schema(table: Table) -> pa.Schema:
+def _hash_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def schema_of(table: Table) -> pa.Schema:
+    """The Parquet schema of a stored fact table."""
     import pyarrow as pa
 
     types = {"id": pa.string(), "text": pa.string(), "number": pa.float64(), "ms": pa.int64(), "count": pa.int64()}
     return pa.schema([(column.name, types.get(column.kind, pa.bool_())) for column in table.columns])
+
+
+def check(organisation_id: int, sha256: str) -> None:
+    """Raise ``EvidenceDamaged`` unless a stored table is there with the content its name promises."""
+    path = path_of(organisation_id, sha256)
+    if not path.exists() or _hash_of(path) != sha256:
+        raise EvidenceDamaged(f"the stored file {sha256[:12]}….parquet is gone or was altered after it was stored")
 
 
 def read_table(organisation_id: int, table: str, sha256: str) -> pd.DataFrame:

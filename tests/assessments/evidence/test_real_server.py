@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from datetime import timedelta
 
@@ -21,6 +22,7 @@ from tests.integrations.servers import MlflowServer
 
 pytestmark = [pytest.mark.server, pytest.mark.django_db(transaction=True)]
 DAY = 86_400_000
+_LOSSES = itertools.count()  # no two runs are copies of each other
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -33,7 +35,8 @@ def client(mlflow_server: MlflowServer) -> MlflowClient:
 def train(client: MlflowClient, experiment: str, *, start: int, name: str = "train", commit: str = COMMIT) -> str:
     tags = {"dlemm.stage": "train", "mlflow.source.git.commit": commit}
     run = client.create_run(experiment, start_time=start, run_name=name, tags={k: v for k, v in tags.items() if v})
-    client.set_terminated(run.info.run_id, "FINISHED", end_time=start + 1000)
+    client.log_batch(run.info.run_id, metrics=[Metric("loss", next(_LOSSES), start + 1000, 0)])
+    client.set_terminated(run.info.run_id, "FINISHED", end_time=start + 60_000)
     return str(run.info.run_id)
 
 

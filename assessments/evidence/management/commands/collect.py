@@ -26,22 +26,26 @@ class Command(BaseCommand):
             help="experiments that vanished since the last complete collection are really gone",
         )
 
+        parser.add_argument(
+            "--everything", action="store_true", help="verify also what is held already, however long that takes"
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         sources = Source.objects.filter(organisation__key=options["organisation"])
         if options["source"]:
             sources = sources.filter(key=options["source"])
         if not sources:
             raise CommandError("No such source. Add one with: manage.py add_source ORGANISATION URL")
-        states = [self._collect(source, accept_losses=options["accept_losses"]) for source in sources]
+        states = [self._collect(source, options) for source in sources]
         if any(state == Collection.State.FAILED for state in states):
             raise CommandError("A source could not be read; what was known before stays in force.", returncode=3)
 
-    def _collect(self, source: Source, *, accept_losses: bool) -> str:
+    def _collect(self, source: Source, options: dict[str, Any]) -> str:
         try:
-            collection = collect(source)
+            collection = collect(source, everything=options["everything"] or None)
         except AlreadyCollecting as error:
             raise CommandError(str(error)) from error
-        if accept_losses and collection.state == Collection.State.SUSPECT:
+        if options["accept_losses"] and collection.state == Collection.State.SUSPECT:
             accept(collection)
         for line in collection_lines(collection):
             self.stdout.write(line)
