@@ -1,7 +1,8 @@
 """The Celery application.
 
-With the broker ``memory://`` (the default) jobs run beside the site's own process; with Redis or RabbitMQ in workers of
-their own, started by ``celery -A assessments worker``.
+With the broker ``memory://`` (the default) jobs run beside the site's own process, and the clock of the schedules is a
+thread there; with Redis or RabbitMQ jobs run in workers of their own (``celery -A assessments worker``), and one
+``celery -A assessments beat`` is the clock.
 """
 
 from __future__ import annotations
@@ -14,4 +15,4 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "assessments.settings")
 
 app = Celery("assessments")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["assessments.jobs"])
+app.autodiscover_tasks(["assessments.jobs", "assessments.evidence"])

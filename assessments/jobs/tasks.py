@@ -56,7 +56,7 @@ def _wait(child: subprocess.Popen[bytes], number: int) -> int:
 
 
 def end_children() -> None:
-    """End the jobs that run in child processes; each notes that it was cancelled."""
+    """End the child processes that run jobs; each job waits then, and goes on with the next start of the site."""
     for child in list(_children):
         child.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):

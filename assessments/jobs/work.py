@@ -12,47 +12,69 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
-from django.utils.translation import get_language, override
+from django.utils.translation import get_language, gettext, override
 from kombu.exceptions import OperationalError
 
 from assessments.jobs.models import Job
+from assessments.jobs.processes import is_gone, this_process
 from assessments.organisations.models import Organisation
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
 
-KINDS: Mapping[str, str] = {"refresh": "assessments.ratings.refresh:refresh"}
+KINDS: Mapping[str, str] = {
+    "refresh": "assessments.ratings.refresh:refresh",
+    "collect": "assessments.evidence.schedule:collect_source",
+}
 """Kind → function(job, report), loaded on first use; upper layers add a line here."""
 
 Report = Callable[[int, int | None, str], None]
 _EVERY_SECONDS = 0.5
 BEAT_SECONDS = 30
+MOST_LOST = 3
+"""A job that lost its process so often is not tried again by itself: it may be what ended them."""
+
 _log = logging.getLogger(__name__)
 
 
 class Cancelled(BaseException):
-    """Somebody asked the job to stop. No error, so nothing that catches errors may swallow it."""
+    """The job is to stop, or its process. No error, so nothing that catches errors may swallow it."""
 
 
-def request(organisation: Organisation, kind: str, *, by: AbstractBaseUser | None) -> Job:
-    """The open job of this kind, or a new one that is queued. One that lost its worker counts as failed."""
-    Job.objects.filter(organisation=organisation, kind=kind).silent().update(
-        state=Job.State.FAILED, finished_at=timezone.now()
-    )
+class JobFailed(Exception):
+    """The job cannot be done; the message says why, in the words of the one who asked for it."""
+
+
+def request(
+    organisation: Organisation,
+    kind: str,
+    *,
+    by: AbstractBaseUser | None,
+    subject: str = "",
+    options: Mapping[str, Any] | None = None,
+) -> Job:
+    """The open job of this kind about this subject, or a new one that is queued. One that lost its worker has failed.
+
+    ``subject``: what the job is about, such as the key of a source; ``options``: what its function wants to know.
+    """
+    same = Job.objects.filter(organisation=organisation, kind=kind, subject=subject)
+    same.silent().update(state=Job.State.FAILED, finished_at=timezone.now())
     try:
         with transaction.atomic():
             job = Job.objects.create(
                 organisation=organisation,
                 kind=kind,
+                subject=subject,
+                options=dict(options or {}),
                 requested_by_id=by.pk if by else None,
                 language=get_language() or "en",
             )
     except IntegrityError:
-        return Job.objects.filter(organisation=organisation, kind=kind).latest("requested_at", "pk")
+        return same.latest("requested_at", "pk")
     transaction.on_commit(lambda: _enqueue(job))
     return job
 
@@ -69,22 +91,49 @@ def _enqueue(job: Job) -> None:
 
 
 def requeue_orphans() -> int:
-    """Queue again what a process that ended left behind; gives the number of jobs."""
-    orphans = [job for job in Job.objects.orphaned() if _take_back(job)]
+    """Queue again what a process that ended left behind, and all that waits; gives the number of jobs.
+
+    For the start of a site with the embedded queue, which is lost with its process.
+    """
+    waiting = Job.objects.filter(state=Job.State.QUEUED)
+    orphans = [job for job in [*waiting, *_left_alone()] if _take_back(job)]
     for job in orphans:
         _enqueue(job)
     return len(orphans)
 
 
-def _take_back(job: Job) -> bool:
-    """Whether the job was still an orphan when it was set back to waiting."""
-    return bool(Job.objects.orphaned().filter(pk=job.pk).update(state=Job.State.QUEUED))
+def requeue_lost() -> int:
+    """Queue again the running jobs whose process ended; gives the number of jobs. Those that wait are in the queue.
+
+    One that lost its process too often has failed instead.
+    """
+    found = 0
+    for job in _left_alone():
+        if job.lost >= MOST_LOST:
+            _finish(job, Job.State.FAILED, gettext("The process of the job ended several times without a word."))
+        elif _take_back(job, lost=job.lost + 1):
+            _enqueue(job)
+            found += 1
+    return found
+
+
+def _left_alone() -> list[Job]:
+    """The running jobs that nobody works on."""
+    silent = set(Job.objects.silent())
+    return [job for job in Job.objects.filter(state=Job.State.RUNNING) if job in silent or is_gone(job.process)]
+
+
+def _take_back(job: Job, **changes: Any) -> bool:
+    """Whether nobody had touched the job meanwhile when it was set back to waiting."""
+    untouched = Job.objects.filter(pk=job.pk, state=job.state, heartbeat_at=job.heartbeat_at)
+    return bool(untouched.update(state=Job.State.QUEUED, **changes))
 
 
 def run(number: int) -> None:
     """Run a queued job to its end. Does nothing when another worker took it or it is over."""
+    now = timezone.now()
     taken = Job.objects.filter(pk=number, state=Job.State.QUEUED).update(
-        state=Job.State.RUNNING, started_at=timezone.now(), heartbeat_at=timezone.now()
+        state=Job.State.RUNNING, started_at=now, heartbeat_at=now, process=this_process(), done=0, total=None, doing=""
     )
     if not taken:
         return
@@ -94,18 +143,27 @@ def run(number: int) -> None:
             _function(job.kind)(job, _reporter(job))
         state, last = Job.State.DONE, ""
     except Cancelled:
-        state, last = Job.State.CANCELLED, ""
+        state, last = _stopped(job), ""
+    except JobFailed as error:
+        state, last = Job.State.FAILED, str(error)
     except Exception as error:  # the worker must live on; the reason is kept for the reader and in the server's log
         _log.exception("job %s failed", job.pk)
         state, last = Job.State.FAILED, f"{type(error).__name__}: {error}"
     _finish(job, state, last)
 
 
+def _stopped(job: Job) -> Job.State:
+    """What a job is that was stopped: cancelled by a person, or waiting because only its process was to end."""
+    asked = Job.objects.filter(pk=job.pk, cancel_requested=True).exists()
+    return Job.State.CANCELLED if asked else Job.State.QUEUED
+
+
 def _finish(job: Job, state: Job.State, last: str) -> None:
     """End an open job; one that was ended by somebody else meanwhile stays as it is."""
     if last:
         note(job, last)
-    Job.objects.open().filter(pk=job.pk).update(state=state, finished_at=timezone.now())
+    ended = None if state == Job.State.QUEUED else timezone.now()
+    Job.objects.open().filter(pk=job.pk).update(state=state, finished_at=ended)
 
 
 def lost_worker(number: int, reason: str) -> None:
@@ -149,15 +207,23 @@ def note(job: Job, line: str) -> None:
 
 
 def _reporter(job: Job) -> Report:
-    """Takes words of progress; writes them at most twice a second and raises ``Cancelled`` when asked to stop."""
-    last = 0.0
+    """Takes words of progress; writes them at most twice a second and raises ``Cancelled`` when asked to stop.
+
+    A step counts from the last word of the step before: its own first word comes when part of it is done.
+    """
+    written, heard, since, step = 0.0, timezone.now(), timezone.now(), ("", 0)
 
     def report(done: int, total: int | None, doing: str) -> None:
-        nonlocal last
-        if time.monotonic() - last < _EVERY_SECONDS:
+        nonlocal written, heard, since, step
+        if doing != step[0] or done < step[1]:
+            since = heard
+        heard, step = timezone.now(), (doing, done)
+        if time.monotonic() - written < _EVERY_SECONDS:
             return
-        last = time.monotonic()
-        Job.objects.filter(pk=job.pk).update(done=done, total=total, doing=doing[:200], heartbeat_at=timezone.now())
+        written = time.monotonic()
+        Job.objects.filter(pk=job.pk).update(
+            done=done, total=total, doing=doing[:200], doing_since=since, heartbeat_at=heard
+        )
         if Job.objects.filter(pk=job.pk, cancel_requested=True).exists():
             raise Cancelled
 

@@ -14,6 +14,8 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from maturity.names import LONGEST_NAME, Mapped, Names, Place
+
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractUser, AnonymousUser
 
@@ -45,9 +47,21 @@ class Organisation(models.Model):
         return self.name
 
 
+MOST_PATTERNS, LONGEST_PATTERN, MOST_STARS = 50, 200, 10
+"""Bounds of name patterns, so that matching thousands of names takes moments whatever somebody writes."""
+
+
 def _patterns(value: object) -> None:
     if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
         raise ValidationError(_("Must be a list of name patterns such as fraud-*."))
+    if len(value) > MOST_PATTERNS:
+        raise ValidationError(_("At most %(most)s patterns are allowed.") % {"most": MOST_PATTERNS})
+    for item in value:
+        if len(item) > LONGEST_PATTERN or item.count("*") > MOST_STARS:
+            raise ValidationError(
+                _("A pattern may have at most %(length)s characters and %(stars)s stars.")
+                % {"length": LONGEST_PATTERN, "stars": MOST_STARS}
+            )
 
 
 class Project(models.Model):
@@ -102,3 +116,46 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} – {self.organisation} ({self.role})"
+
+
+class NameMapping(models.Model):
+    """What this organisation calls something the model looks for. A removed one stays as a record of who did it."""
+
+    organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="name_mappings")
+    place = models.CharField(_("place of our name"), max_length=20, choices=[(place, place) for place in Place])
+    ours = models.CharField(_("our name"), max_length=LONGEST_NAME)
+    origin = models.CharField(_("place of their name"), max_length=20, choices=[(place, place) for place in Place])
+    theirs = models.CharField(_("their name"), max_length=LONGEST_NAME)
+    values = models.JSONField(_("values"), default=dict, blank=True)
+    created_at = models.DateTimeField(_("added"), auto_now_add=True)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    removed_at = models.DateTimeField(_("removed"), null=True, blank=True)
+    removed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organisation", "place", "origin", "theirs"],
+                condition=models.Q(removed_at__isnull=True),
+                name="name_mapped_once",
+            )
+        ]
+        verbose_name = _("mapped name")
+        verbose_name_plural = _("mapped names")
+
+    def __str__(self) -> str:
+        return f"{self.theirs} → {self.ours}"
+
+    def as_mapped(self) -> Mapped:
+        """The mapping as the engine knows it. Raises ``ValueError`` for one that cannot be."""
+        place, origin = Place(self.place), Place(self.origin)
+        return Mapped(place, self.ours, self.theirs, None if origin is place else origin, dict(self.values))
+
+
+def names_of(organisation: Organisation) -> Names:
+    """The mapped names in force, in the order in which they were added."""
+    rows = organisation.name_mappings.filter(removed_at__isnull=True)
+    return Names(tuple(row.as_mapped() for row in rows))

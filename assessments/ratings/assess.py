@@ -6,7 +6,7 @@ scorecard. Nothing is decided here: the engine in ``maturity`` decides, this kee
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -15,17 +15,22 @@ from django.db import transaction
 from assessments.evidence import store
 from assessments.evidence.facts import collections_in_force, parts_of, project_table
 from assessments.evidence.models import Collection
-from assessments.organisations.models import Organisation
+from assessments.organisations.models import Organisation, names_of
+from assessments.ratings import browsing
+from assessments.ratings.gathering import gathered
 from assessments.ratings.models import AnswerSet, Assessment, CapabilityResult
 from assessments.ratings.results import shorten
 from maturity import canonical, pack
 from maturity.answers import Answers
-from maturity.facts import Part
+from maturity.contributions import outcomes
+from maturity.facts import Facts, Part
 from maturity.gaps import Gap, gaps
 from maturity.schema import load_model
 from maturity.scorecard import CapabilityLevel, Scorecard
+from maturity.signals import signals
 
 GAP_IDS = 3
+SIGNAL_IDS = 50
 
 
 class NothingToAssess(Exception):
@@ -44,11 +49,18 @@ def assess(organisation: Organisation, *, as_of: datetime) -> Assessment:
         parts=tuple(one.part for one in stored),
         projects=project_table(organisation),
         answers=Answers.from_json(answers.content) if answers else Answers(),
-        parameters=pack.Parameters(as_of=int(as_of.timestamp() * 1000), include_reference=organisation.demo),
+        parameters=pack.Parameters(
+            as_of=int(as_of.timestamp() * 1000), include_reference=organisation.demo, names=names_of(organisation)
+        ),
     )
-    scorecard = pack.compute(inputs)
+    facts = inputs.facts
+    scorecard = pack.compute(inputs, facts)
     content = pack.write(inputs, scorecard, {one.part.source: one.content for one in stored})
-    return _keep(organisation, as_of, inputs, scorecard, content, collections, answers)
+    summary = {
+        **_summary(scorecard, gaps(inputs.model, scorecard), collections),
+        **_for_pages(organisation, inputs, facts, scorecard),
+    }
+    return _keep(organisation, as_of, inputs, scorecard, content, summary, collections, answers)
 
 
 @transaction.atomic
@@ -58,6 +70,7 @@ def _keep(
     inputs: pack.Inputs,
     scorecard: Scorecard,
     content: bytes,
+    summary: dict[str, object],
     collections: Sequence[Collection],
     answers: AnswerSet | None,
 ) -> Assessment:
@@ -70,10 +83,11 @@ def _keep(
         pack_sha256=store.keep_bytes(organisation.pk, content, "dlemm"),
         pack_id=pack.pack_id(content),
         answers=answers,
-        summary=_summary(scorecard, gaps(inputs.model, scorecard), collections),
+        summary=summary,
     )
     assessment.collections.set(collections)
-    experiments = _experiments(inputs.parts)
+    short = (shorten(finding).finding for finding in scorecard.findings)
+    experiments = _experiments(inputs.parts, (key for one in short for key in (*one.passing, *one.failing)))
     CapabilityResult.objects.bulk_create(
         CapabilityResult(
             assessment=assessment, capability=capability.capability, detail=_detail(capability, scorecard, experiments)
@@ -83,14 +97,17 @@ def _keep(
     return assessment
 
 
-def _experiments(parts: Sequence[Part]) -> dict[str, str]:
-    """The experiment of each run, both written ``source:id``, for links to the run's page."""
-    return {
-        f"{part.source}:{run}": f"{part.source}:{experiment}"
-        for part in parts
-        if "runs" in part.tables
-        for run, experiment in zip(part.tables["runs"]["run"], part.tables["runs"]["experiment"], strict=True)
-    }
+def _experiments(parts: Sequence[Part], shown: Iterable[str]) -> dict[str, str]:
+    """The experiment of each run that is shown, both written ``source:id``, for links to the run's page."""
+    asked, found = set(shown), {}
+    for part in parts:
+        if "runs" in part.tables:
+            frame = part.tables["runs"]
+            start = f"{part.source}:"
+            rows = frame[frame["run"].isin({key.removeprefix(start) for key in asked if key.startswith(start)})]
+            pairs = zip(rows["run"], rows["experiment"], strict=True)
+            found.update({start + run: f"{start}{experiment}" for run, experiment in pairs})
+    return found
 
 
 def _summary(scorecard: Scorecard, blocking: Sequence[Gap], collections: Sequence[Collection]) -> dict[str, object]:
@@ -107,6 +124,25 @@ def _summary(scorecard: Scorecard, blocking: Sequence[Gap], collections: Sequenc
         "scorecard": slim.to_json(),
         "gaps": [canonical.encode(_short_gap(gap)) for gap in blocking],
         "statements": {one.source.key: one.statement for one in collections if one.statement},
+    }
+
+
+def _for_pages(
+    organisation: Organisation, inputs: pack.Inputs, facts: Facts, scorecard: Scorecard
+) -> dict[str, object]:
+    """What pages show beside the result: the file to browse facts in, the signals with first ids, and outcomes."""
+    read = sum(len(part.tables["runs"]) for part in inputs.parts if "runs" in part.tables)
+    noticed = signals(inputs.model, facts, inputs.parameters.as_of, reference_left_out=read - len(facts["runs"]))
+    cited = {one for signal in noticed for one in signal.ids[:SIGNAL_IDS]}
+    experiments = _experiments(inputs.parts, cited)
+    return {
+        "browsing": store.keep_bytes(organisation.pk, gathered(facts, scorecard.findings), browsing.SUFFIX),
+        "signals": [
+            {"kind": one.kind.value, "ids": one.ids[:SIGNAL_IDS], "n": one.n, "detail": dict(one.detail)}
+            for one in noticed
+        ],
+        "signal_experiments": {one: experiments[one] for one in sorted(cited & experiments.keys())},
+        "outcomes": outcomes(scorecard),
     }
 
 

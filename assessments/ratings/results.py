@@ -40,6 +40,16 @@ def shorten(finding: Finding) -> ShownFinding:
 
 
 @dataclass(frozen=True, slots=True)
+class ShownSignal:
+    """Something noticed (``maturity.signals``): its kind, the first ids, how many there are, and numbers by name."""
+
+    kind: str
+    ids: tuple[str, ...]
+    n: int
+    detail: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class CapabilityView:
     """What the page of a capability shows: findings are found by (indicator, project)."""
 
@@ -66,6 +76,29 @@ class Result:
     def statements(self) -> Mapping[str, Statement]:
         """The completeness statement of each source as it was then, those that could not be read included."""
         return {key: Statement.from_json(kept) for key, kept in self.assessment.summary["statements"].items()}
+
+    @property
+    def browsing(self) -> str | None:
+        """The file in which the facts behind findings can be browsed; None for a result from before there was one."""
+        found: str | None = self.assessment.summary.get("browsing")
+        return found
+
+    @cached_property
+    def signals(self) -> tuple[ShownSignal, ...] | None:
+        """What was noticed in the facts; None for a result from before this was looked at."""
+        kept = self.assessment.summary.get("signals")
+        return None if kept is None else tuple(ShownSignal(**{**one, "ids": tuple(one["ids"])}) for one in kept)
+
+    @cached_property
+    def signal_link(self) -> FactLink:
+        """Addresses of the facts that signals name."""
+        return fact_link(self.assessment.organisation, self.assessment.summary.get("signal_experiments", {}))
+
+    @property
+    def outcomes(self) -> Mapping[str, str]:
+        """The outcome of each check over all projects."""
+        found: Mapping[str, str] = self.assessment.summary.get("outcomes", {})
+        return found
 
     @cached_property
     def model(self) -> Model:

@@ -16,6 +16,7 @@ import psycopg
 import pytest
 from kombu import Connection, Queue
 
+from tests.integrations.servers import MlflowServer
 from tests.services import missing
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,19 +72,24 @@ def test_the_whole_road_runs_on_postgresql(tmp_path: Path, database: str) -> Non
 
 
 @pytest.mark.parametrize("kind", sorted(BROKERS))
-def test_a_worker_of_its_own_takes_jobs_from_a_real_broker(tmp_path: Path, kind: str) -> None:
+def test_a_worker_of_its_own_takes_jobs_from_a_real_broker(
+    tmp_path: Path, kind: str, mlflow_server: MlflowServer
+) -> None:
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", PORTS[kind])) != 0:
             missing(kind)
     env = environment(tmp_path, DLEMM_BROKER=BROKERS[kind])
     manage(env, "migrate")
     manage(env, "add_organisation", "acme", "Acme", "--project", "fraud=fraud-*")
+    manage(env, "add_source", "acme", mlflow_server.url)
     queue = f"dlemm-test-{secrets.token_hex(6)}"
     ask = (
         "from assessments.jobs.models import Job; from assessments.jobs.tasks import run_job;"
         "from assessments.organisations.models import Organisation;"
-        "job = Job.objects.create(organisation=Organisation.objects.get(), kind='refresh');"
-        f"run_job.apply_async([job.pk], queue='{queue}')"
+        "acme = Organisation.objects.get();"
+        "jobs = [Job.objects.create(organisation=acme, kind='collect', subject='mlflow'),"
+        "Job.objects.create(organisation=acme, kind='refresh')];"
+        f"[run_job.apply_async([job.pk], queue='{queue}') for job in jobs]"
     )
     manage(env, "shell", "--no-imports", "-c", ask)
     worker = subprocess.Popen(
@@ -105,16 +111,20 @@ def test_a_worker_of_its_own_takes_jobs_from_a_real_broker(tmp_path: Path, kind:
         env=env,
         start_new_session=True,
     )
-    look = "from assessments.jobs.models import Job; print(Job.objects.get().state)"
+    look = "from assessments.jobs.models import Job; print(*Job.objects.order_by('pk').values_list('state', flat=True))"
     try:
         deadline = time.monotonic() + 60
-        state = ""
-        while time.monotonic() < deadline and state not in ("done", "failed"):
+        states = {"queued"}
+        while time.monotonic() < deadline and not states <= {"done", "failed"}:
             time.sleep(0.5)
-            state = manage(env, "shell", "--no-imports", "-c", look).strip()
+            states = set(manage(env, "shell", "--no-imports", "-c", look).split())
     finally:
         os.killpg(worker.pid, signal.SIGTERM)
         worker.wait(timeout=30)
         with Connection(BROKERS[kind]) as broker:
             Queue(queue, channel=broker.default_channel).delete()
-    assert state == "done"
+    assert states == {"done"}
+    counted = (
+        "from assessments.evidence.models import Collection; print(Collection.objects.filter(state='complete').count())"
+    )
+    assert manage(env, "shell", "--no-imports", "-c", counted).strip() == "2"

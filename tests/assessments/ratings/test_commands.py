@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -89,3 +90,37 @@ def test_what_mlflow_cannot_know_of_a_project_is_entered(world: World) -> None:
 def test_a_source_can_be_removed(world: World) -> None:
     assert "removed" in run("remove_source", "acme", "mlflow")
     assert not world.acme.sources.exists()
+
+
+def test_a_source_with_many_settings_is_added_from_a_file_and_single_settings(world: World, tmp_path: Path) -> None:
+    file = tmp_path / "settings.json"
+    file.write_text(json.dumps({"queries": [{"name": "availability", "query": "up"}], "days": 7}))
+    told = run(
+        "add_source", "acme", "http://127.0.0.1:9", "--kind", "prometheus", "--json", str(file), "--set", "days=9"
+    )
+    assert "does not answer yet" in told
+    source = world.acme.sources.get(key="prometheus")
+    assert (source.config["days"], source.config["queries"][0]["name"]) == (9, "availability")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--set", "token=x"), "is a secret"),
+        (("--set", "nonsense=x"), "nonsense"),
+        (("--set", "timeout"), "NAME=VALUE"),
+        (("--json", "no-such-file.json"), "cannot be read"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_refused(world: World, arguments: tuple[str, ...], told: str) -> None:
+    with pytest.raises(CommandError, match=told):
+        run("add_source", "acme", "http://a.example", "--key", "new", *arguments)
+    assert world.acme.sources.count() == 1
+
+
+def test_a_secret_in_a_file_of_settings_is_refused_and_not_repeated(world: World, tmp_path: Path) -> None:
+    file = tmp_path / "settings.json"
+    file.write_text(json.dumps({"token": "very-secret"}))
+    with pytest.raises(CommandError, match="is a secret") as caught:
+        run("add_source", "acme", "http://a.example", "--key", "new", "--json", str(file))
+    assert "very-secret" not in str(caught.value)
