@@ -24,6 +24,7 @@ from assessments.reports.parts import (
     Reference,
     Standing,
 )
+from maturity.check_words import check_sentence
 from maturity.leaves import HUMAN
 from maturity.schema import Check, Indicator, Model
 from maturity.scorecard import (
@@ -155,7 +156,7 @@ def _check(teller: Teller, rating: PracticeRating, leaf: LeafRating) -> CheckIte
     indicator = teller.model.indicators.get(check.indicator) if check and check.indicator else None
     finding = teller.findings.get((leaf.finding.indicator, leaf.finding.project)) if leaf.finding else None
     outcome = outcome_of(leaf)
-    kind = indicator.type if indicator else ""
+    kind = indicator.type if indicator else "share" if check and check.target is not None else ""
     return CheckItem(
         key=f"{rating.practice}/{HUMAN}" if check is None else check.key,
         kind=leaf.kind,
@@ -197,9 +198,11 @@ def _asked(teller: Teller, practice: str) -> Iterator[str]:
 
 
 def _sentence(teller: Teller, check: Check | None, indicator: Indicator | None, finding: Finding | None) -> str:
-    if check is None or indicator is None or finding is None:
+    if check is None or finding is None:
         return ""
     finding = with_reason_in(finding, teller.language)
+    if indicator is None:
+        return check_sentence(finding, check, teller.language)
     return sentence(finding, indicator, teller.language, op=check.op, target=check.target)
 
 

@@ -22,6 +22,21 @@ def editable_organisation_of(request: HttpRequest, key: str) -> Organisation:
     return organisation
 
 
+def owned_organisation_of(request: HttpRequest, key: str) -> Organisation:
+    """The organisation, for its owners; any other member is refused with 403."""
+    organisation = organisation_of(request, key)
+    if not is_owner(request, organisation):
+        raise PermissionDenied
+    return organisation
+
+
+def is_owner(request: HttpRequest, organisation: Organisation) -> bool:
+    """Whether the reader owns the organisation."""
+    if not request.user.is_authenticated:
+        return False
+    return organisation.memberships.filter(user=request.user, role=Membership.Role.OWNER).exists()
+
+
 def may_change(request: HttpRequest, organisation: Organisation) -> bool:
     """Whether the reader's role is more than that of a viewer."""
     if not request.user.is_authenticated:

@@ -14,6 +14,7 @@ from assessments.evidence.telling import with_reason_in
 from assessments.ratings.models import CapabilityResult
 from assessments.ratings.results import CapabilityView, Result, ShownFinding, latest
 from assessments.web.access import organisation_of
+from maturity.check_words import check_sentence
 from maturity.schema import Check, Indicator, Model, Practice
 from maturity.scorecard import LeafRating, Outcome, PracticeRating, PracticeResult
 from maturity.telling import deciding_rule
@@ -44,6 +45,11 @@ class CheckRow:
     failing: tuple[Cited, ...]
     passing_count: int
     failing_count: int
+
+    @property
+    def all_count(self) -> int:
+        """How many facts stand behind the finding."""
+        return self.passing_count + self.failing_count
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +128,11 @@ def _check(model: Model, leaf: LeafRating, findings: Findings, link: FactLink, l
 
 
 def _sentence(check: Check | None, indicator: Indicator | None, shown: ShownFinding | None, language: str) -> str:
-    if check is None or indicator is None or shown is None:
+    if check is None or shown is None:
         return ""
     finding = with_reason_in(shown.finding, language)
+    if indicator is None:
+        return check_sentence(finding, check, language)
     return sentence(finding, indicator, language, op=check.op, target=check.target)
 
 

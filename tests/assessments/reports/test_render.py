@@ -28,13 +28,14 @@ def result(world: World, scripted: Callable[[Scripted], None]) -> Result:
     names = [f"{n:032x}" for n in range(10)]
     runs = [
         {"run": name, "experiment": "1", "name": name, "status": "FINISHED", "lifecycle": "active",
-         "start_at": START - HOUR, "end_at": START - HOUR + 1000}
-        for name in names
+         "start_at": START - HOUR, "end_at": START - HOUR + 60_000 + n}
+        for n, name in enumerate(names)
     ]  # fmt: skip
     tags = [{"run": name, "key": "dlemm.stage", "value": "train"} for name in names]
     tags += [{"run": name, "key": "mlflow.source.git.commit", "value": "a" * 40} for name in names[:9]]
+    metrics = [{"run": name, "key": "loss", "value": float(n)} for n, name in enumerate(names)]
     experiment = {"experiment": "1", "name": "fraud", "lifecycle": "active", "created_at": START}
-    scripted(Scripted({"experiments": [experiment], "runs": runs, "run_tags": tags}, now=START))
+    scripted(Scripted({"experiments": [experiment], "runs": runs, "run_tags": tags, "run_metrics": metrics}, now=START))
     collect(world.acme.sources.get())
     assess(world.acme, as_of=datetime.fromtimestamp(START / 1000 + 7200, tz=UTC))
     found = latest(world.acme)

@@ -15,12 +15,45 @@ MEMBERS = {
     "overview": {},
     "capability": {"capability": "DG1"},
     "sources": {},
+    "facts": {},
+    "facts-file": {},
+    "signals": {},
+    "contributions": {},
+    "source": {"source": "mlflow"},
+    "source-changes": {"source": "mlflow"},
+    "source-add": {},
+    "source-edit": {"source": "mlflow"},
+    "source-remove": {"source": "mlflow"},
+    "names": {},
+    "names-count": {},
+    "projects": {},
+    "project": {"project": "fraud"},
+    "project-add": {},
+    "project-draft": {},
+    "project-preview": {"project": "fraud"},
     "report": {},
     "job": {"number": 1},
     "report-file": {"language": "en", "kind": "json"},
     "api-scorecard": {},
 }
-POST_ONLY = {"sign-out", "set_language", "job-start", "job-cancel"}
+BY_TOKEN = {
+    "api-facts": {},
+    "api-registry-events": {"source": "mlflow"},
+}  # no session opens these; see tests/assessments/api
+POST_ONLY = {
+    "sign-out",
+    "set_language",
+    "job-start",
+    "job-cancel",
+    "names-add",
+    "names-remove",
+    "source-collect",
+    "source-schedule",
+    "source-check",
+    "source-upload",
+    "source-token",
+    "source-token-revoke",
+}
 
 
 def names(patterns: list[URLPattern | URLResolver]) -> set[str]:
@@ -35,7 +68,7 @@ def names(patterns: list[URLPattern | URLResolver]) -> set[str]:
 
 
 def test_every_address_is_in_the_table() -> None:
-    assert names(get_resolver().url_patterns) == OPEN | SIGNED_IN | set(MEMBERS) | POST_ONLY
+    assert names(get_resolver().url_patterns) == OPEN | SIGNED_IN | set(MEMBERS) | POST_ONLY | set(BY_TOKEN)
 
 
 @pytest.mark.parametrize("name", sorted(SIGNED_IN | set(MEMBERS)))
@@ -54,7 +87,7 @@ def test_a_foreign_organisation_does_not_exist(client: Client, world: World, nam
     assert world.acme.name not in foreign.content.decode()
 
 
-@pytest.mark.parametrize("name", ["overview", "sources", "report"])
+@pytest.mark.parametrize("name", ["overview", "sources", "report", "names", "projects"])
 @pytest.mark.parametrize("person", ["alice", "bob"])
 def test_a_member_sees_the_pages(client: Client, world: World, name: str, person: str) -> None:
     client.force_login(getattr(world, person))
@@ -63,12 +96,27 @@ def test_a_member_sees_the_pages(client: Client, world: World, name: str, person
     assert "Acme" in response.content.decode() or name != "overview"
 
 
-@pytest.mark.parametrize(("name", "more"), [("job-start", {}), ("job-cancel", {"number": 1})])
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("job-start", {}),
+        ("job-cancel", {"number": 1}),
+        ("source-collect", {"source": "mlflow"}),
+        ("source-schedule", {"source": "mlflow"}),
+    ],
+)
 def test_a_foreign_organisation_cannot_be_changed(
-    client: Client, world: World, name: str, more: dict[str, int]
+    client: Client, world: World, name: str, more: dict[str, int | str]
 ) -> None:
     client.force_login(world.charlie)
     assert client.post(reverse(name, kwargs={"key": world.acme.key, **more})).status_code == 404
+
+
+@pytest.mark.parametrize("name", sorted(BY_TOKEN))
+def test_what_a_token_opens_a_session_does_not(client: Client, world: World, name: str) -> None:
+    client.force_login(world.alice)
+    for key in (world.acme.key, "no-such-one"):
+        assert client.post(reverse(name, kwargs={"key": key, **BY_TOKEN[name]}), {}).status_code == 401
 
 
 def test_a_job_is_found_only_under_its_own_organisation(client: Client, world: World) -> None:
@@ -81,3 +129,37 @@ def test_a_list_shows_only_the_own_organisations(client: Client, world: World) -
     client.force_login(world.charlie)
     listed = client.get(reverse("api-organisations")).json()
     assert [organisation["key"] for organisation in listed] == ["globex"]
+
+
+OWNERS = {
+    "source-add": {},
+    "source-edit": {"source": "mlflow"},
+    "source-remove": {"source": "mlflow"},
+    "source-check": {"source": "mlflow"},
+    "source-upload": {"source": "mlflow"},
+    "source-token": {"source": "mlflow"},
+    "source-token-revoke": {"source": "mlflow", "number": 1},
+}
+
+
+@pytest.mark.parametrize("name", sorted(OWNERS))
+@pytest.mark.parametrize(("person", "status"), [("bob", 403), ("charlie", 404)])
+def test_only_an_owner_may_change_sources(client: Client, world: World, name: str, person: str, status: int) -> None:
+    client.force_login(getattr(world, person))
+    assert client.post(reverse(name, kwargs={"key": "acme", **OWNERS[name]})).status_code == status
+    assert world.acme.sources.count() == 1
+
+
+def test_a_contributor_is_no_owner_and_may_not_change_sources(client: Client, world: World) -> None:
+    world.acme.memberships.filter(user=world.bob).update(role="contributor")
+    client.force_login(world.bob)
+    assert client.post(reverse("source-remove", kwargs={"key": "acme", "source": "mlflow"})).status_code == 403
+    assert world.acme.sources.count() == 1
+
+
+def test_a_source_of_another_organisation_is_not_found_under_the_own(client: Client, world: World) -> None:
+    world.acme.sources.update(key="secret-server")
+    client.force_login(world.charlie)
+    for name in ("source", "source-changes", "source-edit", "source-remove"):
+        answer = client.get(reverse(name, kwargs={"key": "globex", "source": "secret-server"}))
+        assert answer.status_code == 404
