@@ -10,7 +10,7 @@ import os
 import platform
 import sys
 
-NAMES = ("scoring", "measuring", "pages", "collecting", "demo")
+NAMES = ("scoring", "measuring", "many_runs", "pages", "collecting", "first_levels", "direct_sql", "demo")
 
 
 def machine() -> str:

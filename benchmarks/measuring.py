@@ -25,6 +25,7 @@ from maturity.facts import TABLES, Facts, Part, Reading, Statement, StreamReadin
 from maturity.indicators import measure_all
 from maturity.keyed import DAY
 from maturity.schema import Model, load_model
+from maturity.scorecard import Finding
 
 AS_OF = 1_767_225_600_000
 _PROJECTS = ("churn", "fraud", "imaging", "search")
@@ -164,6 +165,12 @@ def _only(model: Model, keys: set[str]) -> Model:
     return Model(**{name: getattr(model, name) for name in Model.__dataclass_fields__} | {"indicators": chosen})
 
 
+def _findings(model: Model, data: Facts) -> Iterator[Finding]:
+    """Those of indicators alone: after them come the checks, which the peer does not answer."""
+    found = measure_all(model, data, as_of=AS_OF, projects=_PROJECTS)
+    return (finding for finding in found if finding.indicator in model.indicators)
+
+
 def _median_seconds(rounds: int, work: Callable[[], object]) -> float:
     times = []
     for _ in range(rounds):
@@ -178,7 +185,7 @@ def main(runs: int = 10_000, rounds: int = 5) -> None:
     model, data = load_model(), facts(runs)
     expected = dict(_naive(model, data))
     few = _only(model, {key for key, _ in expected})
-    found = {(f.indicator, f.project): f.value for f in measure_all(few, data, as_of=AS_OF, projects=_PROJECTS)}
+    found = {(f.indicator, f.project): f.value for f in _findings(few, data)}
     if found != expected:
         raise AssertionError(f"the two sides differ: {found} and {expected}")
     measured = sum(indicator.measure is not None for indicator in model.indicators.values())

@@ -52,11 +52,12 @@ def _overview(projects: int, runs: int) -> None:
     from django.test.utils import CaptureQueriesContext
     from django.utils import timezone
 
+    from assessments.evidence.manifest import Manifest
     from assessments.evidence.models import Collection, Source
     from assessments.evidence.store import Staging
     from assessments.organisations.models import Membership, Organisation, Project
     from assessments.ratings.assess import assess
-    from maturity.facts import Reading, Statement, StreamReading
+    from maturity.facts import TABLES, Reading, Statement, StreamReading
 
     key = f"bench-{projects}"
     organisation = Organisation.objects.create(key=key, name=key)
@@ -72,7 +73,7 @@ def _overview(projects: int, runs: int) -> None:
     with Staging(organisation.pk) as staging:
         for table, content in _rows(projects, runs, now).items():
             staging.write(table, content)
-        manifest = staging.commit(streams)
+        manifest = Manifest(staging.seal(table for table, one in TABLES.items() if one.stream in streams))
     statement = Statement(
         "mlflow", "http://127.0.0.1:9", now, now, tuple(StreamReading(s, Reading.READ) for s in streams)
     )
@@ -82,7 +83,7 @@ def _overview(projects: int, runs: int) -> None:
         started_at=timezone.now(),
         finished_at=timezone.now(),
         statement=statement.to_json(),
-        manifest=manifest,
+        manifest=manifest.to_json(),
     )
     started = time.perf_counter()
     assess(organisation, as_of=timezone.now())
