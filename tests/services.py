@@ -14,6 +14,11 @@ def missing(what: str) -> None:
     """Skip the test, or fail it when ``DLEMM_REQUIRE_SERVICES`` says that nothing may be missing."""
     if os.environ.get("DLEMM_REQUIRE_SERVICES") == "1":
         pytest.fail(f"{what} is expected here and missing")
+    absent(what)
+
+
+def absent(what: str) -> None:
+    """Skip the test visibly: a server that a test starts itself, and that not every machine can install."""
     pytest.skip(f"{what} is not on this machine")
 
 

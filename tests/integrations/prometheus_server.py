@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 
 from tests.integrations.servers import free_port
-from tests.services import missing
+from tests.services import absent
 
 
 @contextlib.contextmanager
@@ -22,7 +22,7 @@ def prometheus_server(folder: Path, openmetrics: str, *, wait: float = 60) -> It
     """Run Prometheus over the samples until the block ends; gives its address. Skips where there is no Prometheus."""
     server, tool = shutil.which("prometheus"), shutil.which("promtool")
     if server is None or tool is None:
-        missing("Prometheus")
+        absent("Prometheus")
     (folder / "past.txt").write_text(openmetrics)
     (folder / "prometheus.yml").write_text("global: {}\n")
     backfill = [str(tool), "tsdb", "create-blocks-from", "openmetrics", "past.txt", "data"]

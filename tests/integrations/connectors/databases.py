@@ -22,7 +22,7 @@ from typing import Any
 import psycopg
 
 from tests.integrations.servers import free_port
-from tests.services import missing
+from tests.services import absent, missing
 
 POSTGRES = os.environ.get("DLEMM_TEST_POSTGRES", "postgres://postgres@127.0.0.1:5432/postgres")
 
@@ -76,7 +76,7 @@ def mysql_database(folder: Path) -> Iterator[Given]:
     path = f"{os.environ.get('PATH', '')}:/usr/sbin"
     server, maria = shutil.which("mysqld", path=path), shutil.which("mariadb-install-db", path=path)
     if server is None:
-        missing("MySQL")
+        absent("MySQL")
         raise AssertionError
     if importlib.util.find_spec("pymysql") is None:
         missing("PyMySQL")
