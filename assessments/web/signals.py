@@ -121,7 +121,7 @@ def _card(result: Result, signal: ShownSignal) -> SignalCard:
     return SignalCard(
         name=gettext(name),
         sentence=gettext(sentence) if sentence else "",
-        left_out=effect == _LEFT_OUT,
+        left_out=effect == _LEFT_OUT and signal.detail.get("left_out") != 0,  # in a demonstration none is
         n=signal.n,
         share=None if share is None else round(100 * share),
         ids=tuple(_cited(result, one) for one in signal.ids),

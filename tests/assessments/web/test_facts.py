@@ -145,3 +145,17 @@ def test_reference_runs_that_were_left_out_are_counted_as_a_signal(
     html = signed_in.get(reverse("signals", kwargs={"key": "acme"})).content.decode()
     assert "Reference runs" in html
     assert "1 · left out" in html
+
+
+def test_in_a_demonstration_reference_runs_are_not_called_left_out(
+    signed_in: Client, world: World, scripted: Use
+) -> None:
+    world.acme.demo = True
+    world.acme.save()
+    read = rows(12, seeded=12)
+    read["run_tags"] += [{"run": "r1", "key": "dlemm.origin", "value": "reference"}]
+    scripted(Scripted(read, now=START))
+    collect(world.acme.sources.get())
+    assess(world.acme, as_of=AS_OF)
+    html = signed_in.get(reverse("signals", kwargs={"key": "acme"})).content.decode()
+    assert "1 · counts" in html
