@@ -112,7 +112,8 @@ def _connector_faults(source: Source) -> dict[str, str]:
     except ConfigError as error:
         found: dict[str, list[str]] = {}
         for fault in error.faults:
-            found.setdefault(fault.field.partition(" ")[0], []).append(f"{fault.field}: {_(fault.message)}")
+            name, message = fault.field.partition(" ")[0], _(fault.message)
+            found.setdefault(name, []).append(message if name == fault.field else f"{fault.field}: {message}")
         return {name: "; ".join(told) for name, told in found.items()}
     except BadSignature as error:
         return {"": str(error)}

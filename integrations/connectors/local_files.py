@@ -27,7 +27,9 @@ def inside(path: str | Path, folders: Iterable[str]) -> bool:
 def check_inside(fields: Fields, field: str, path: str, folders: Iterable[str]) -> None:
     """Note a fault of a setting whose path (empty: none) is not in one of the folders."""
     if path and not (path.startswith("/") and inside(path, folders)):
-        fields.fault(field, "is not in a folder that this installation may read")
+        fields.fault(
+            field, "is not in a folder that this installation may read (the operator names them in DLEMM_FOLDERS)"
+        )
 
 
 def files(root: str, endings: Sequence[str]) -> list[Path]:

@@ -54,7 +54,7 @@ class Command(BaseCommand):
         if check is None:
             self.stdout.write("It waits for its file; upload it on the page of the source.")
         elif check.ok:
-            version = f": MLflow {check.server_version}" if check.server_version else ""
+            version = f": {source.kind} {check.server_version}" if check.server_version else ""
             self.stdout.write(f"It answers{version}. Next: manage.py collect {organisation.key}")
         else:
             self.stderr.write(f"It does not answer yet: {reason_sentence(check.reason)}")
