@@ -13,6 +13,7 @@ from assessments.jobs.tasks import end_children
 from assessments.jobs.work import requeue_orphans
 
 BROKER = "memory://"
+STOP_SECONDS = 4
 
 
 @contextlib.contextmanager
@@ -42,7 +43,10 @@ def embedded_worker() -> Iterator[None]:
     try:
         yield
     finally:
-        clock.stop()
         end_children()
-        worker.stop()
-        thread.join(timeout=10)
+        # Either may wait for the other's last message: the process must end all the same.
+        enders = [threading.Thread(target=part.stop, daemon=True) for part in (clock, worker)]
+        for ender in enders:
+            ender.start()
+        for ender in (*enders, thread):
+            ender.join(timeout=STOP_SECONDS)
