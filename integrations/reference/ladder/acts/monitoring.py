@@ -1,0 +1,9 @@
+"""DO4 of the model: to be written."""
+
+from __future__ import annotations
+
+from integrations.reference.ladder.scene import Scene
+
+
+def perform(scene: Scene) -> None:
+    """Do what the practices of DO4 ask."""
