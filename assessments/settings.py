@@ -123,7 +123,9 @@ ALLOWED_HOSTS: list[str] = _VALUES["DLEMM_HOSTS"]
 CSRF_TRUSTED_ORIGINS: list[str] = _VALUES["DLEMM_ORIGINS"]
 HTTPS: bool = _VALUES["DLEMM_HTTPS"]
 ALLOW_PRIVATE_SOURCES: bool = _VALUES["DLEMM_ALLOW_PRIVATE"]
-SOURCE_FOLDERS: list[str] = _VALUES["DLEMM_FOLDERS"]
+LADDERS = DATA / "ladder"
+"""Where the site keeps ladders of the reference pipeline; their repositories may be read as sources."""
+SOURCE_FOLDERS: list[str] = [*_VALUES["DLEMM_FOLDERS"], str(LADDERS)]
 DATABASES = {"default": _VALUES["DLEMM_DATABASE"]}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

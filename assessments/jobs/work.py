@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 KINDS: Mapping[str, str] = {
     "refresh": "assessments.ratings.refresh:refresh",
     "collect": "assessments.evidence.schedule:collect_source",
+    "ladder": "assessments.ratings.ladder:climb",
 }
 """Kind → function(job, report), loaded on first use; upper layers add a line here."""
 

@@ -19,6 +19,7 @@ import urllib.request
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from types import FrameType
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -201,6 +202,19 @@ def organisation(address: str) -> Organisation:
         answers = parse_answers(file.read_text(encoding="utf-8"), file.name, load_model())
         AnswerSet.objects.create(organisation=demo, content=answers.to_json(), origin=file.name)
     return demo
+
+
+def ladder_organisation(key: str) -> Organisation:
+    """The organisation of a ladder, made at the first time; one that is no demonstration is refused."""
+    found, _ = Organisation.objects.get_or_create(key=key, defaults={"name": "Reference pipeline", "demo": True})
+    if not found.demo:
+        raise DemonstrationError(f"{key} is no demonstration; runs of the reference pipeline never count for it")
+    return found
+
+
+def interrupt(signum: int, frame: FrameType | None) -> None:
+    """Let a signal that ends the process end it like Ctrl-C, so that nothing is left running."""
+    raise KeyboardInterrupt
 
 
 def account(demo: Organisation) -> tuple[str, str]:

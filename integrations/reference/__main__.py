@@ -18,6 +18,7 @@ from types import FrameType
 
 from integrations.reference.case import Case, all_cases, find_case
 from integrations.reference.errors import InterruptedStoryError, explain, require_libraries
+from integrations.reference.ladder import command
 from integrations.reference.progress import Display, StoryDone, pick_display
 from integrations.reference.steps import GAPS, STEPS
 
@@ -34,7 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command == "list":
         return _list()
     if options.command == "explain":
-        return _explain()
+        return _explain(options.practice)
+    if options.command in ("ladder", "verify", "work"):
+        with _interruptible():
+            return {"ladder": command.climb, "verify": command.verify, "work": command.work}[options.command](options)
     return _run(options)
 
 
@@ -42,7 +46,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m integrations.reference", description="The reference pipeline.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="the cases there are")
-    commands.add_parser("explain", help="what each step does, leaves behind and leaves out")
+    explains = commands.add_parser("explain", help="how the ladder does a practice: code, trace, document")
+    explains.add_argument("practice", nargs="?", help="id such as DG2.3.1; without it, the steps of the cases")
     run = commands.add_parser("run", help="tell the story of a case on a tracking server")
     run.add_argument("case", help="name of a case, see list")
     run.add_argument("--tracking-uri", required=True, help="address of the MLflow server, http(s)://...")
@@ -55,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--force", action="store_true", help="tell it again although a finished story is there")
     run.add_argument("--json", action="store_true", help="one JSON line per step, for a parent process")
+    command.add_to(commands, _matching(PREFIX))
     return parser
 
 
@@ -73,7 +79,16 @@ def _list() -> int:
     return 0
 
 
-def _explain() -> int:
+def _explain(practice: str | None) -> int:
+    if practice:
+        from integrations.reference.ladder.explain import UnknownPracticeError, explained
+
+        try:
+            print(explained(practice), end="")
+        except UnknownPracticeError as error:
+            print(error, file=sys.stderr)
+            return error.exit_code
+        return 0
     for number, step in enumerate(STEPS, start=1):
         print(f"{number}. {step.title} ({step.key.value})\n   {step.does}")
         print("".join(f"   - {trace}\n" for trace in step.leaves))

@@ -1,4 +1,4 @@
-"""The one training loop: seeded, deterministic, with early stopping, accumulation and bf16 autocast, CPU or GPU.
+"""The one training loop: seeded, deterministic, resumable; CPU or GPU, one process or one of several.
 
 Takes a recipe, a network and two sets of rows; gives the network of the best epoch with its loss curve and what the
 training cost, all measured while it ran.
@@ -6,11 +6,14 @@ training cost, all measured while it ran.
 
 from __future__ import annotations
 
-import copy
+import hashlib
+import math
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,42 +22,32 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from integrations.reference.checkpoints import Checkpoints
+from integrations.reference.errors import DivergedError
+from integrations.reference.meters import MB, OperatorProfile, PeakMemory, SystemMetrics, state_bytes
+from integrations.reference.preflight import check_arrays, check_network, check_precision
+from integrations.reference.ranks import Alone
+from integrations.reference.recipe import Recipe
+from integrations.reference.recompute import activations_recomputed
+
+__all__ = ["Augment", "Fitted", "Measure", "Recipe", "deterministic", "fit", "logits", "pick_device"]
+
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 """Changes a batch (b, ...) of training rows; the generator is the loop's own."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """One training: everything that the loop reads besides data and network. Equal recipes give equal weights."""
-
-    seed: int = 0
-    epochs: int = 14  # upper bound; early stopping may end before
-    patience: int = 4  # epochs without a lower validation loss before the loop stops
-    batch_size: int = 32  # rows per optimiser step
-    grad_accum_steps: int = 1  # micro-batches per optimiser step
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-4
-    amp: str = "off"  # off or bf16
-    class_weights: tuple[float, ...] = ()  # of the loss; empty for equal ones
-    label_smoothing: float = 0.0
-
-    def params(self) -> dict[str, str]:
-        """The recipe under its MLflow parameter names."""
-        return {
-            "seed": str(self.seed),
-            "epochs": str(self.epochs),
-            "patience": str(self.patience),
-            "batch_size": str(self.batch_size),
-            "learning_rate": str(self.learning_rate),
-            "weight_decay": str(self.weight_decay),
-            "label_smoothing": str(self.label_smoothing),
-            "optimiser": "AdamW",
-        }
+Measure = Callable[[npt.NDArray[np.int64], npt.NDArray[np.float32]], Mapping[str, float]]
+"""More metrics of an epoch, from the validation classes (m,) and their logits (m, classes)."""
+EVALUATED = 4096
+"""Rows that are evaluated at once."""
 
 
 @dataclass
 class Fitted:
-    """What a training gave. ``history`` holds one row an epoch: train_loss, validation_loss, step_s."""
+    """What a training gave.
+
+    ``history`` holds one row an epoch: epoch, train_loss, validation_loss, validation_accuracy, learning_rate, step_s,
+    and what was measured besides. ``extra``: memory_kind, state_mb (weights and optimiser state, MB), system (samples
+    of the machine), profile (dearest operators, when asked for), resumed_from (epoch, 0 for none).
+    """
 
     model: nn.Module
     history: list[dict[str, float]]
@@ -83,6 +76,11 @@ class Fitted:
         return cls(model, kept["history"], kept["best_epoch"], kept["cost"], kept["device"], kept["extra"])
 
 
+def pick_device() -> torch.device:
+    """The GPU when there is one, otherwise the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def fit(
     recipe: Recipe,
     build: Callable[[], nn.Module],
@@ -92,95 +90,270 @@ def fit(
     validation_y: npt.NDArray[np.int64],
     *,
     augment: Augment | None = None,
+    checkpoints: Path | None = None,
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+    measure: Measure | None = None,
+    profile: bool = False,
+    missing_classes_allowed: bool = False,
+    device: torch.device | None = None,
+    rank: Alone | None = None,
 ) -> Fitted:
     """Train one network: rows ``x`` (n, ...), classes ``y`` (n,); ``build`` makes it once the seed is set.
 
-    The same recipe, data, device and thread count give the same weights, bit by bit.
+    The same recipe, data, device and thread count give the same weights, bit by bit; so does a training that was
+    stopped, in whatever way, and goes on from the folder ``checkpoints``, which it does by itself. ``on_epoch`` is
+    called with every row of the history once it is kept. ``rank`` is this process among several (``groups``).
+
+    Raises ``TrainingDataError``, ``EmptyClassError``, ``RecipeError``, ``DivergedError``, ``CheckpointError``,
+    ``DiskFullError`` or ``AlreadyRunningError``, each with a sentence that says what to do.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with deterministic(recipe.seed):
-        wall, cpu = time.perf_counter(), time.process_time()
+    device, rank = device or pick_device(), rank or Alone()
+    training, validation = (x, y), (validation_x, validation_y)
+    check_arrays(training, validation)
+    check_precision(recipe, device, rank)
+    with ExitStack() as stack:
+        stack.enter_context(deterministic(recipe.seed, device))
+        memory = stack.enter_context(PeakMemory(device))
+        system = stack.enter_context(SystemMetrics(device))
         model = build().to(device)
-        loop = _Loop(recipe, model, (x, y), (validation_x, validation_y), augment, device)
-        best_epoch, weights = loop.run()
-        duration, cpu_s = time.perf_counter() - wall, time.process_time() - cpu
-    model.load_state_dict(weights)
-    model.eval()
-    cost = {
-        "duration_s": duration,
-        "cpu_s": cpu_s,
-        "samples_per_s": len(y) * len(loop.history) / max(loop.step_s, 1e-9),
-        "input_stall_share": loop.input_s / max(loop.step_s, 1e-9),
-        "peak_memory_mb": _peak_mb(device),
-    }
-    return Fitted(model, loop.history, best_epoch, cost, str(device))
+        check_network(model, training, validation, missing_allowed=missing_classes_allowed)
+        stack.enter_context(activations_recomputed(model, active=recipe.grad_checkpointing))
+        kept = None
+        if checkpoints is not None:
+            kept = Checkpoints(checkpoints, _identity(recipe, model, training, validation, augment))
+            if rank.rank == 0:
+                stack.enter_context(kept)
+        loop = Loop(recipe, model, training, validation, augment=augment, measure=measure, device=device, rank=rank)
+        loop.memory, loop.profile = memory, OperatorProfile() if profile else None
+        if kept is not None:
+            loop.resume(kept)
+        loop.run(on_epoch or (lambda row: None))
+    finished = model if rank.kind == "none" else build().to(device)
+    finished.load_state_dict(loop.best)
+    finished.eval()
+    extra = {"memory_kind": memory.kind, "system": system.samples, "resumed_from": loop.resumed_from}
+    extra["state_mb"] = state_bytes(loop.model, loop.optimiser) / MB
+    extra["profile"] = loop.profile.rows if loop.profile else []
+    return Fitted(finished, loop.history, loop.best_epoch, loop.cost(), str(device), extra)
 
 
-class _Loop:
+class Loop:
     """The moving parts of one training."""
 
-    def __init__(self, recipe: Recipe, model: nn.Module, training: Any, validation: Any, augment: Any, device: Any):
-        self.recipe, self.model, self.augment, self.device = recipe, model, augment, device
+    def __init__(
+        self,
+        recipe: Recipe,
+        model: nn.Module,
+        training: tuple[npt.NDArray[Any], npt.NDArray[Any]],
+        validation: tuple[npt.NDArray[Any], npt.NDArray[Any]],
+        *,
+        augment: Augment | None = None,
+        measure: Measure | None = None,
+        device: torch.device,
+        rank: Alone,
+    ) -> None:
+        self.recipe, self.augment, self.measure = recipe, augment, measure
+        self.device, self.rank = device, rank
         self.x, self.y = (torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in training)
         self.vx, self.vy = (torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in validation)
         self.weights = torch.tensor(recipe.class_weights, device=device) if recipe.class_weights else None
+        self.model = rank.prepare(model)
         self.optimiser = torch.optim.AdamW(
-            model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+            self.model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
+        self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.amp == "fp16")
+        # A generator of its own, so that the order of the rows does not depend on who else draws numbers.
         self.generator = torch.Generator().manual_seed(recipe.seed)
+        self.steps = math.ceil(len(self.y) / recipe.batch_size)  # of an epoch
         self.history: list[dict[str, float]] = []
-        self.step_s = self.input_s = 0.0
+        self.best_epoch, self.best_loss = 0, math.inf
+        self.best: dict[str, Tensor] = {}
+        self.profile: OperatorProfile | None = None
+        self.memory = PeakMemory(device)
+        self.checkpoints: Checkpoints | None = None
+        self.resumed_from = 0
+        self.clocks = {"duration_s": 0.0, "cpu_s": 0.0, "step_s": 0.0, "input_s": 0.0}
+        self.peak_bytes = 0
 
-    def run(self) -> tuple[int, dict[str, Tensor]]:
-        best_epoch, best_loss, best = 0, float("inf"), copy.deepcopy(self.model.state_dict())
-        for number in range(1, self.recipe.epochs + 1):
-            row = self.epoch()
+    @property
+    def done(self) -> bool:
+        """Whether the bound is reached or the validation loss has not fallen for ``patience`` epochs."""
+        epochs = len(self.history)
+        return epochs >= self.recipe.epochs or epochs - self.best_epoch >= self.recipe.patience
+
+    def run(self, on_epoch: Callable[[dict[str, float]], None]) -> None:
+        """Epochs until done, each kept before it is told."""
+        while not self.done:
+            wall, cpu = time.perf_counter(), time.process_time()
+            row = self.epoch(len(self.history) + 1)
             self.history.append(row)
-            if row["validation_loss"] < best_loss:
-                best_epoch, best_loss = number, row["validation_loss"]
-                best = copy.deepcopy(self.model.state_dict())
-            if number - best_epoch >= self.recipe.patience:
-                break
-        return best_epoch, best
+            if row["validation_loss"] < self.best_loss:
+                self.best_epoch, self.best_loss = len(self.history), row["validation_loss"]
+                self.best = self.rank.weights(self.model)
+            self.clocks["duration_s"] += time.perf_counter() - wall
+            self.clocks["cpu_s"] += time.process_time() - cpu
+            self.peak_bytes = max(self.peak_bytes, self.memory.now())
+            if self.checkpoints is not None:
+                self.keep(self.checkpoints)
+            on_epoch(row)
 
-    def epoch(self) -> dict[str, float]:
+    def epoch(self, number: int) -> dict[str, float]:
+        """One pass over the training rows in a fresh order, then the validation rows."""
         self.model.train()
         order = torch.randperm(len(self.y), generator=self.generator)
-        begin, total = time.perf_counter(), torch.zeros((), device=self.device)
-        for rows in torch.split(order, self.recipe.batch_size):
-            total += self.step(rows) * len(rows)
-        train_loss, spent = float(total) / len(order), time.perf_counter() - begin
-        self.step_s += spent
-        self.model.eval()
-        with torch.no_grad():
-            loss = self.loss(self.model(self.vx).float(), self.vy) / len(self.vy)
-        return {"train_loss": train_loss, "validation_loss": float(loss), "step_s": spent}
+        batches = torch.split(order, self.recipe.batch_size)
+        begin = time.perf_counter()
+        losses: list[Tensor] = []
+        if self.profile is not None:
+            self.profile.begin()
+        for place, rows in enumerate(batches):
+            self.set_rate((number - 1) * self.steps + place)
+            losses.append(self.step(rows))
+            if self.device.type == "cpu":  # elsewhere looking at every loss would make the device wait
+                self.expect_finite(losses[-1:], number, place)
+            if self.profile is not None:
+                self.profile.step()
+        if self.profile is not None:
+            self.profile.end()
+        self.expect_finite(losses, number, 0)
+        whole = self.rank.total(torch.stack(losses)).double().cpu()
+        train_loss = float(whole @ torch.tensor([len(rows) for rows in batches]).double()) / len(order)
+        spent = time.perf_counter() - begin
+        self.clocks["step_s"] += spent
+        row = {"epoch": number, "train_loss": train_loss, **self.validate(), "step_s": spent}
+        if not math.isfinite(row["validation_loss"]):
+            raise DivergedError(self._diverged(row["validation_loss"], f"the validation after epoch {number}"))
+        return {**row, "learning_rate": self.rate}
 
     def step(self, rows: Tensor) -> Tensor:
+        """One optimiser step over one batch, in as many micro-batches as asked; this rank's part of the mean loss."""
         self.optimiser.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.device)
-        for part in rows.chunk(self.recipe.grad_accum_steps):
+        parts = rows.chunk(self.recipe.grad_accum_steps)
+        for number, part in enumerate(parts, start=1):
             begin = time.perf_counter()
-            part = part.to(self.device)
-            x, y = self.x[part], self.y[part]
-            if self.augment is not None:
-                x = self.augment(x, self.generator)
-            self.input_s += time.perf_counter() - begin
-            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.recipe.amp == "bf16"):
-                logits = self.model(x)
-            loss = self.loss(logits.float(), y) / len(rows)
-            torch.autograd.backward(loss)
+            x, y = self.draw(part)
+            self.clocks["input_s"] += time.perf_counter() - begin
+            with self.rank.gathering(self.model, last=number == len(parts)):
+                loss = self.loss(self.forward(x), y) / len(rows)  # of the whole batch, so sums add up to its mean
+                torch.autograd.backward(self.scaler.scale(loss * self.rank.scale))
             total += loss.detach()
-        self.optimiser.step()
+        if self.recipe.clip_norm > 0:
+            self.scaler.unscale_(self.optimiser)
+            self.rank.clip(self.model, self.recipe.clip_norm)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
         return total
 
-    def loss(self, logits: Tensor, y: Tensor) -> Tensor:
+    def draw(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """This rank's share of some rows. All are augmented, so that every rank draws the same random numbers."""
+        rows = rows.to(self.device)
+        x, y = self.x[rows], self.y[rows]
+        if self.augment is not None:
+            x = self.augment(x, self.generator)
+        return self.rank.share(x), self.rank.share(y)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (b, classes) in float32, computed in the precision of the recipe."""
+        kind = torch.float16 if self.recipe.amp == "fp16" else torch.bfloat16
+        with torch.autocast(self.device.type, dtype=kind, enabled=self.recipe.amp != "off"):
+            output: Tensor = self.model(x)
+        return output.float()
+
+    def loss(self, output: Tensor, y: Tensor) -> Tensor:
+        """Sum of the losses of the rows."""
         return functional.cross_entropy(
-            logits, y, weight=self.weights, reduction="sum", label_smoothing=self.recipe.label_smoothing
+            output, y, weight=self.weights, reduction="sum", label_smoothing=self.recipe.label_smoothing
         )
 
+    def validate(self) -> dict[str, float]:
+        """Loss, accuracy and the metrics asked for on the validation rows, in full precision."""
+        self.model.eval()
+        with torch.no_grad():
+            output = torch.cat([self.model(part).float() for part in torch.split(self.vx, EVALUATED)])
+            loss = float(self.loss(output, self.vy) / len(self.vy))
+            hits = float((output.argmax(1) == self.vy).float().mean())
+        row = {"validation_loss": self.rank.agreed(loss), "validation_accuracy": hits}
+        return {**row, **(self.measure(self.vy.cpu().numpy(), output.cpu().numpy()) if self.measure else {})}
 
-def logits(model: nn.Module, x: npt.NDArray[np.float32], *, batch: int = 4096) -> npt.NDArray[np.float32]:
+    @property
+    def rate(self) -> float:
+        """The learning rate in force."""
+        return float(self.optimiser.param_groups[0]["lr"])
+
+    def set_rate(self, step: int) -> None:
+        """The learning rate of a step, counted from 0 over the whole training."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.recipe.rate(step, self.recipe.epochs * self.steps)
+
+    def expect_finite(self, losses: list[Tensor], epoch: int, first: int) -> None:
+        """Raise ``DivergedError`` for the first loss, of steps from ``first`` on, that is no finite number."""
+        values = torch.stack(losses)
+        broken = torch.nonzero(~torch.isfinite(values)).flatten()
+        if len(broken):
+            place = int(broken[0])
+            step = (epoch - 1) * self.steps + first + place
+            rate = self.recipe.rate(step, self.recipe.epochs * self.steps)
+            where = f"epoch {epoch}, step {first + place + 1} of {self.steps}, learning rate {rate:g}"
+            raise DivergedError(self._diverged(float(values[place]), where))
+
+    def _diverged(self, value: float, where: str) -> str:
+        """The sentence for a loss that is no finite number, with the likely cause."""
+        bad = int((~torch.isfinite(self.x)).flatten(1).any(1).sum()) if self.x.is_floating_point() else 0
+        cause = f"{bad} training rows hold values that are not finite" if bad else "the learning rate may be too high"
+        kept = f" Epoch {len(self.history)} is kept." if self.checkpoints is not None and self.history else ""
+        return f"The loss is {value} at {where}; {cause}.{kept}"
+
+    def resume(self, checkpoints: Checkpoints) -> None:
+        """Keep every epoch from now on, and go on from the last one kept."""
+        self.checkpoints = checkpoints
+        state = checkpoints.load()
+        if state is None:
+            return
+        self.rank.set_weights(self.model, state["weights"])
+        self.rank.set_optimiser_state(self.model, self.optimiser, state["optimiser"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.generator.set_state(state["generator"])
+        torch.set_rng_state(state["random"])
+        if self.device.type == "cuda" and len(state["random_gpu"]):
+            torch.cuda.set_rng_state(state["random_gpu"], self.device)
+        self.history, self.best, self.best_epoch = state["history"], state["best"], state["best_epoch"]
+        self.best_loss, self.clocks, self.peak_bytes = state["best_loss"], state["clocks"], state["peak_bytes"]
+        self.resumed_from = len(self.history)
+
+    def keep(self, checkpoints: Checkpoints) -> None:
+        """Write the state after this epoch; every rank takes part, the first one writes."""
+        gpu = self.device.type == "cuda"
+        state = {
+            "weights": self.rank.weights(self.model),
+            "optimiser": self.rank.optimiser_state(self.model, self.optimiser),
+            "scaler": self.scaler.state_dict(),
+            "generator": self.generator.get_state(),
+            "random": torch.get_rng_state(),
+            "random_gpu": torch.cuda.get_rng_state(self.device) if gpu else torch.empty(0, dtype=torch.uint8),
+            "history": self.history,
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "best_loss": self.best_loss,
+            "clocks": self.clocks,
+            "peak_bytes": self.peak_bytes,
+        }
+        if self.rank.rank == 0:
+            checkpoints.save(len(self.history), state)
+
+    def cost(self) -> dict[str, float]:
+        """What the training took, all sittings together; validation counts for the duration only."""
+        step_s = max(self.clocks["step_s"], 1e-9)
+        return {
+            "duration_s": self.clocks["duration_s"],
+            "cpu_s": self.clocks["cpu_s"],
+            "samples_per_s": len(self.y) * len(self.history) / step_s,
+            "input_stall_share": self.clocks["input_s"] / step_s,
+            "peak_memory_mb": self.peak_bytes / MB,
+        }
+
+
+def logits(model: nn.Module, x: npt.NDArray[np.float32], *, batch: int = EVALUATED) -> npt.NDArray[np.float32]:
     """Logits (n, classes) of rows (n, ...), without gradients."""
     device = next(model.parameters()).device
     model.eval()
@@ -190,21 +363,42 @@ def logits(model: nn.Module, x: npt.NDArray[np.float32], *, batch: int = 4096) -
 
 
 @contextmanager
-def deterministic(seed: int) -> Iterator[None]:
-    """Seed torch and insist on deterministic kernels; the state of the process is put back afterwards."""
-    before = torch.are_deterministic_algorithms_enabled()
-    with torch.random.fork_rng():
+def deterministic(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Seed torch and insist on deterministic kernels; the state of the process is put back afterwards.
+
+    On a GPU a kernel that has no deterministic form warns instead of failing.
+    """
+    gpu = device is not None and device.type == "cuda"
+    if gpu:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the first matrix is multiplied
+    before, warned = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    with torch.random.fork_rng(devices=[device] if gpu else []):
         torch.manual_seed(seed)
-        torch.use_deterministic_algorithms(True)
+        torch.use_deterministic_algorithms(True, warn_only=gpu)
         try:
             yield
         finally:
-            torch.use_deterministic_algorithms(before)
+            torch.use_deterministic_algorithms(before, warn_only=warned)
 
 
-def _peak_mb(device: torch.device) -> float:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e6
-    import resource
+def _identity(
+    recipe: Recipe, model: nn.Module, training: tuple[Any, Any], validation: tuple[Any, Any], augment: Augment | None
+) -> dict[str, str]:
+    """Everything that the weights depend on, as short texts: what a checkpoint must agree in to be gone on from."""
+    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    named = {option.name: repr(getattr(recipe, option.name)) for option in fields(recipe)}
+    return {
+        **named,
+        "network": hashlib.sha256(f"{model}{shapes}".encode()).hexdigest(),
+        "training data": _digest(*training),
+        "validation data": _digest(*validation),
+        "augmentation": getattr(augment, "__qualname__", type(augment).__name__),
+    }
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+def _digest(*arrays: npt.NDArray[Any]) -> str:
+    content = hashlib.sha256()
+    for array in arrays:
+        content.update(f"{array.dtype}{array.shape}".encode())
+        content.update(np.ascontiguousarray(array).tobytes())
+    return content.hexdigest()

@@ -60,6 +60,30 @@ class UnknownCaseError(PipelineError):
     """No case has that name."""
 
 
+class RecipeError(PipelineError):
+    """A training was asked for something that there is not, or that this machine cannot do."""
+
+
+class TrainingDataError(PipelineError):
+    """The rows for a training do not fit: none at all, other shapes than the network takes, classes unknown to it."""
+
+
+class EmptyClassError(TrainingDataError):
+    """A class has no training row, so nothing could be learnt about it."""
+
+
+class DivergedError(PipelineError):
+    """The loss became infinite or no number; the weights after it are worth nothing."""
+
+
+class CheckpointError(PipelineError):
+    """A checkpoint is damaged, or belongs to another training."""
+
+
+class ParallelRunError(PipelineError):
+    """The processes of a training on several processes failed, or did not end in time."""
+
+
 class StoryStoppedError(PipelineError):
     """The pipeline worked and said no: the data check failed or no candidate passed its gate."""
 

@@ -171,7 +171,7 @@ class Tracker:
         self.model = f"{prefix}-{project}".replace("/", "-")
         self.fingerprint = case.fingerprint()
         self.story = ""
-        _require_server(tracking_uri)
+        require_server(tracking_uri)
         mlflow.set_tracking_uri(tracking_uri)
         self.client = MlflowClient(tracking_uri)
 
@@ -263,7 +263,8 @@ def tells_live(story: MlflowRun) -> bool:
     return story.info.status == "RUNNING" and _is_alive(story.data.tags.get("dlemm.story.process", ""))
 
 
-def _require_server(tracking_uri: str) -> None:
+def require_server(tracking_uri: str) -> None:
+    """Raise ``PipelineError`` when the address is no tracking server that answers and lets us in."""
     if not tracking_uri.startswith(("http://", "https://")):
         raise ServerUnreachableError(f"{tracking_uri!r} is no address of a tracking server; it begins with http(s)://")
     try:

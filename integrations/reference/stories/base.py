@@ -145,6 +145,11 @@ class Story(ABC):
         """Some rows of the test set as they arrive, before ``prepare``."""
         return self.test().x[:rows]
 
+    def regions(self) -> tuple[Data, Flags] | None:
+        """Fifty positive test cases or more with the region that an expert marked in each, (n, *spatial); None without
+        such marks."""
+        return None
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one row."""

@@ -7,7 +7,6 @@ import signal
 import time
 from argparse import ArgumentParser
 from collections.abc import Iterator
-from types import FrameType
 from typing import Any
 
 from django.core.management import call_command
@@ -30,7 +29,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         for sign in ("SIGTERM", "SIGHUP"):
             if hasattr(signal, sign):
-                signal.signal(getattr(signal, sign), _interrupt)
+                signal.signal(getattr(signal, sign), demonstration.interrupt)
         try:
             demonstration.check_installed()
             with demonstration.only_one():
@@ -73,7 +72,3 @@ class Command(BaseCommand):
         started = time.monotonic()
         yield
         self.stdout.write(f"   {name}: {time.monotonic() - started:.1f} s")
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

@@ -11,9 +11,12 @@ from dataclasses import replace
 from integrations.reference.ladder.book import Run
 from integrations.reference.ladder.calendar import FIRST_RELEASE, release_weeks
 from integrations.reference.ladder.scene import Campaign, Scene
+from integrations.reference.stories import KEYS
 
-LEAD_WEEKS = 0.4
-"""Weeks between a training and the release that follows it."""
+LEADS_WEEKS = (0.75, 0.55, 0.4)
+"""Weeks between a training and the release that follows it: slow at first, then quickened once, then twice."""
+TURN_H = 6.0
+"""Hours by which one project trains after the other, since they share a machine."""
 REPEATS = (101, 102)
 """Seeds of the repeated first training."""
 
@@ -28,19 +31,30 @@ def perform(scene: Scene) -> None:
     scene.baseline.tags["dlemm.stage"] = "train"
     scene.shared["fits"] = {"baseline": (simple, story.recipe, data)}
     _repeat(scene)
+    turn = KEYS.index(story.key) * TURN_H / 168.0 if story.key in KEYS else 0.0
     for number, week in enumerate(weeks, start=1):
-        training = story.training(week - LEAD_WEEKS)
-        recipe = replace(story.recipe, seed=number)
-        fitted = scene.trained(
-            f"release{week:.2f}", recipe, training, augmentation=story.augmentation, family=story.main
-        )
+        begin = week - lead_weeks(scene.rungs.step, number) + turn
+        training = story.training(begin)
+        recipe = replace(story.recipe, seed=round(-week))  # of the week, so that every step trains the same one
+        name = f"release{week:.0f}from{begin:.2f}"
+        fitted = scene.trained(name, recipe, training, augmentation=story.augmentation, family=story.main)
         stage = "retrain" if number > 1 else "train"
         key = f"{stage}-{number}"
-        run = _run(scene, key, f"{stage} {number}", week - LEAD_WEEKS, fitted.cost["duration_s"])
+        run = _run(scene, key, f"{stage} {number}", begin, fitted.cost["duration_s"])
         run.tags["dlemm.stage"] = stage
         run.metrics({"train/loss": fitted.history[-1]["train_loss"]})
         scene.shared["fits"][key] = (fitted, recipe, training)
         scene.campaigns.append(Campaign(number, week, training, fitted, run, notes={"recipe": recipe}))
+
+
+def lead_weeks(step: int, number: int) -> float:
+    """Weeks from the training of the release of that number to its going live.
+
+    The reference organisation quickens its releases once at step 4, in their second half, and twice at step 5.
+    """
+    count = len(release_weeks(step))
+    quickened = {4: (number - 1) * 2 // count, 5: (number - 1) * 3 // count}
+    return LEADS_WEEKS[quickened.get(step, 0)]
 
 
 def _repeat(scene: Scene) -> None:

@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from integrations.connectors.git import GitConnector, parse
+from integrations.connectors.http import Timing
 from integrations.connectors.report_files import report_rows
 from integrations.reference.ladder.book import Book, Ref, Run
 from integrations.reference.ladder.calendar import Calendar
+from integrations.reference.ladder.repository import sources
 from integrations.reference.ladder.walk import answers
 from maturity import pack
 from maturity.answers import Answers, parse_answers
 from maturity.facts import TABLES, Part, Reading, Statement, StreamReading
 from maturity.schema import load_model
 from maturity.scorecard import Scorecard
+from tests.integrations.connectors.recorder import Recorder
 
 EPOCH_STREAMS = sorted({table.stream for table in TABLES.values()})
 
@@ -165,10 +170,12 @@ def _run(rows: Any, project: str, run: Run, experiment: str, tags: Mapping[str, 
         rows["artifact_listings"].append({"owner": model, "read": True})
 
 
-def part_of(source: str, rows: Mapping[str, Iterable[Mapping[str, Any]]], now: int) -> Part:
-    """A part whose every stream was read."""
+def part_of(
+    source: str, rows: Mapping[str, Iterable[Mapping[str, Any]]], now: int, without: Collection[str] = ()
+) -> Part:
+    """A part whose every stream was read but those that it does not have."""
     tables = {name: TABLES[name].frame(given) for name, given in rows.items()}
-    streams = tuple(StreamReading(stream, Reading.READ, 1) for stream in EPOCH_STREAMS)
+    streams = tuple(StreamReading(stream, Reading.READ, 1) for stream in EPOCH_STREAMS if stream not in without)
     return Part(source, Statement("mlflow", "http://reference", now, now, streams), tables)
 
 
@@ -187,14 +194,29 @@ def projects_of(books: Mapping[str, Book]) -> pd.DataFrame:
     )
 
 
+def repository_parts(folder: Path, projects: Collection[str], now: int) -> tuple[Part, ...]:
+    """What the git connector reads of the ladder's repository, by the settings of its sources."""
+    timing = Timing(now=lambda: now / 1000)
+    parts = []
+    for name, settings in sources(folder, tuple(projects)).items():
+        sink = Recorder()
+        statement = GitConnector(parse(settings, folders=[str(folder)]), timing=timing).collect(sink)
+        assert statement.complete, statement.streams
+        parts.append(Part(name, statement, {table: sink.frame(table) for table, rows in sink.tables.items() if rows}))
+    return tuple(parts)
+
+
 def score(books: Mapping[str, Book], calendar: Calendar, extra: Iterable[Part] = ()) -> Scorecard:
-    """The scorecard of the books. ``extra``: parts of other sources, such as the repository."""
+    """The scorecard of the books. ``extra``: parts of other sources, such as the repository; the streams that they
+    have are left to them."""
+    others = tuple(extra)
+    without = {stream.stream for part in others for stream in part.statement.streams}
     model = load_model()
     given = json.dumps(answers(books))
     said = parse_answers(given, "answers.json", model) if books else Answers()
     inputs = pack.Inputs(
         model=model,
-        parts=(part_of("mlflow", tables_of(books, calendar.now), calendar.now), *extra),
+        parts=(part_of("mlflow", tables_of(books, calendar.now), calendar.now, without), *others),
         projects=projects_of(books),
         answers=said,
         parameters=pack.Parameters(as_of=calendar.now, include_reference=True),

@@ -6,7 +6,9 @@ Prints level and gaps of every capability at a step, and with ``--broken`` what 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -18,6 +20,7 @@ def main() -> None:
     parser.add_argument("--stories", nargs="+", default=["digits"])
     parser.add_argument("--without", nargs="+", default=[])
     parser.add_argument("--only", nargs="+", default=[], help="capabilities to tell of")
+    parser.add_argument("--acts", nargs="+", default=[], help="tell these acts alone, in the order of the ladder")
     parser.add_argument("--broken", action="store_true", help="try every practice of the step (and of --only)")
     parser.add_argument("--work", type=Path, default=Path(os.environ.get("LADDER_WORK", "/tmp/ladder-work")))
     options = parser.parse_args()
@@ -25,11 +28,13 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(1)
+    from integrations.reference.ladder import tell
     from integrations.reference.ladder.calendar import Calendar
     from integrations.reference.ladder.rungs import level_of
     from maturity.schema import load_model
     from tests.integrations.reference.ladder.facts import today
 
+    tell.ACTS = tuple(act for act in tell.ACTS if not options.acts or act in options.acts)
     calendar, model = Calendar(today()), load_model()
     begin = time.perf_counter()
     card = _scored(options, calendar, options.without)
@@ -57,14 +62,38 @@ def _scored(options, calendar, without):
 
     rungs = Rungs.to(options.step, without)
     scenes = {}
+    folder, commit, parts = _repository(options, rungs, calendar)
     for key in options.stories:
         work = Workshop(
             options.work, "look" + find_story(key).fingerprint(), lambda text: print("   ", text, file=sys.stderr)
         )
-        scenes[key] = tell_project(key, rungs, calendar, work, commit="0" * 40)
-    whole = tell_organisation(rungs, calendar, scenes)
+        scenes[key] = tell_project(key, rungs, calendar, work, commit=commit)
+    whole = tell_organisation(rungs, calendar, scenes, repository=folder)
     books = {"": whole.book, **{key: scene.book for key, scene in scenes.items()}}
-    return score(books, calendar)
+    return score(books, calendar, parts)
+
+
+def _repository(options, rungs, calendar):
+    """Folder, commit and facts of the repository, built once for the rungs that it depends on; nothing of it where
+    only capabilities are looked at that it says nothing of."""
+    from integrations.reference.ladder.repository import build, practices
+    from tests.integrations.reference.ladder.facts import repository_parts
+
+    asked = sorted(practices())
+    if options.only and not {practice[:3] for practice in asked} & {one[:3] for one in options.only}:
+        return None, "0" * 40, ()
+    key = (rungs.step > 1, *(practice for practice in asked if practice in rungs))
+    if key not in _BUILT:
+        name = hashlib.sha256(repr((key, options.stories)).encode()).hexdigest()[:8]
+        folder = options.work / f"repository-{name}"
+        shutil.rmtree(folder, ignore_errors=True)
+        kept = options.work / "repository-kept"
+        commit = build(folder, rungs, calendar, projects=options.stories, kept=kept)
+        _BUILT[key] = folder, commit, repository_parts(folder, options.stories, calendar.now)
+    return _BUILT[key]
+
+
+_BUILT = {}
 
 
 def _show(card, options) -> None:

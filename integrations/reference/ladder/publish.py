@@ -1,0 +1,328 @@
+"""Publishing: books put on a tracking server, all of it or nothing that could be taken for whole.
+
+Takes books and the address of a server; gives the ids that runs and versions got there. What an earlier attempt left
+is used again when it is the same, and removed when it is not, so a publication that broke off goes on where it was.
+Runs come first and stay open, then versions, which name their runs; what names a version comes last, and only then
+is a run ended. A version that could not be finished is deleted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelStatus, Metric, Param, RunTag
+from mlflow.entities import Run as ServerRun
+from mlflow.entities.model_registry import ModelVersion
+
+from integrations.reference.errors import DeletedExperimentError, explain
+from integrations.reference.ladder.book import Book, Ref, Run, Text, Use, Version
+
+KEY, MARK, DONE = "dlemm.ladder.key", "dlemm.ladder.sha256", "dlemm.ladder.complete"
+"""Tags by which a later attempt knows what is there: whose run it is, of which content, and that all of it is there."""
+_TOGETHER = 4  # requests at once
+_BATCH = 900  # metrics of one request; the server takes 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Where everything is: (project, key) to run id, and to ``name/number``; and how much was there already."""
+
+    runs: Mapping[tuple[str, str], str]
+    versions: Mapping[tuple[str, str], str]
+    kept: int
+
+
+@dataclass
+class _Project:
+    """One book on its way to the server."""
+
+    book: Book
+    name: str  # of its experiment
+    experiment: str  # its id
+    model: str
+    runs: dict[str, str] = field(default_factory=dict)
+    open: list[str] = field(default_factory=list)  # ids of runs opened by this attempt
+    whole: set[str] = field(default_factory=set)  # keys of runs that were there, complete
+    versions: dict[str, str] = field(default_factory=dict)  # key to number
+    models: dict[str, str] = field(default_factory=dict)  # key of a run to the id of its logged model
+
+
+def publish(
+    books: Mapping[str, Book], client: MlflowClient, *, prefix: str, say: Callable[[str], None] = lambda text: None
+) -> Published:
+    """Put all books on the server; experiments are ``prefix/project``, registered models ``prefix-project``.
+
+    Any error, an interruption included, ends the runs this attempt opened and deletes the versions it had not finished.
+    """
+    projects = {key: _opened(client, key, book, prefix) for key, book in books.items()}
+    try:
+        for key, project in projects.items():
+            say(f"{key or 'organisation'}: {len(project.book.runs)} runs")
+            _open_runs(client, project)
+        for key, project in projects.items():
+            if project.book.versions:
+                say(f"{key}: {len(project.book.versions)} versions")
+                _log_models(client, project)
+                _register(client, projects, project)
+        for project in projects.values():
+            _finish_runs(client, projects, project)
+        for project in projects.values():
+            _finish_versions(client, projects, project)
+    except BaseException as error:
+        _give_up(client, projects.values(), error)
+        raise
+    return Published(
+        {(key, name): run for key, project in projects.items() for name, run in project.runs.items()},
+        {(key, v): f"{p.model}/{number}" for key, p in projects.items() for v, number in p.versions.items()},
+        sum(len(project.whole) for project in projects.values()),
+    )
+
+
+# What is there already.
+
+
+def _opened(client: MlflowClient, key: str, book: Book, prefix: str) -> _Project:
+    name = f"{prefix}/{key or 'organisation'}"
+    found = client.get_experiment_by_name(name)
+    if found and found.lifecycle_stage == "deleted":
+        raise DeletedExperimentError(f"The experiment {name} is deleted; restore it or choose another prefix.")
+    experiment = found.experiment_id if found else client.create_experiment(name, tags={"dlemm.origin": "reference"})
+    project = _Project(book, name, str(experiment), f"{prefix}-{key}".replace("/", "-"))
+    if found:
+        _recognise(client, project)
+    return project
+
+
+def _recognise(client: MlflowClient, project: _Project) -> None:
+    """Use runs and versions that are there and the same; remove the others of ours."""
+    for run in _pages(client, project.experiment):
+        key = run.data.tags.get(KEY, "")
+        wanted = project.book.runs.get(key)
+        same = wanted is not None and run.data.tags.get(MARK) == mark_of(wanted) and run.data.tags.get(DONE)
+        if same and key not in project.runs:
+            project.runs[key] = run.info.run_id
+            project.whole.add(key)
+        elif key:
+            client.delete_run(run.info.run_id)
+    for version in client.search_model_versions(f"name = '{project.model}'"):
+        key = version.tags.get(KEY, "")
+        if _same_version(project, version, key):
+            project.versions[key] = str(version.version)
+        elif key:
+            client.delete_model_version(project.model, str(version.version))
+
+
+def _same_version(project: _Project, version: ModelVersion, key: str) -> bool:
+    wanted = project.book.versions.get(key)
+    if wanted is None or key in project.versions or not version.tags.get(DONE):
+        return False
+    source = project.runs.get(wanted.run, "") if wanted.run else ""
+    return version.tags.get(MARK) == _digest(repr(wanted)) and (version.run_id or "") == source
+
+
+def _pages(client: MlflowClient, experiment: str) -> Iterator[ServerRun]:
+    token = None
+    while True:
+        page = client.search_runs([experiment], max_results=1000, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def mark_of(run: Run) -> str:
+    """SHA-256 over everything a run will hold."""
+    artifacts = {path: hashlib.sha256(content).hexdigest() for path, content in sorted(run.artifacts.items())}
+    package = (
+        {path: hashlib.sha256(content).hexdigest() for path, content in sorted(run.package.files.items())}
+        if (run.package)
+        else {}
+    )
+    parts = (run.name, run.start_at, run.end_at, run.parent, run.status, sorted(run.tags.items()))
+    return _digest(repr((parts, sorted(run.params.items()), run.points, run.inputs, artifacts, package)))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+# Runs.
+
+
+def _open_runs(client: MlflowClient, project: _Project) -> None:
+    """Create every run that is not there, parents first, with all that refers to nothing."""
+    for generation in _generations(project.book.runs):
+        _all(lambda run: _create_run(client, project, run), [r for r in generation if r.key not in project.whole])
+    _all(
+        lambda run: _fill(client, project.runs[run.key], run),
+        [run for run in project.book.runs.values() if run.key not in project.whole],
+    )
+
+
+def _generations(runs: Mapping[str, Run]) -> Iterator[list[Run]]:
+    """Runs without a parent, then their children, and so on."""
+    waiting, placed = list(runs.values()), set[str]()
+    while waiting:
+        ready = [run for run in waiting if not run.parent or run.parent in placed]
+        if not ready:
+            raise ValueError(f"runs without an end of parents: {', '.join(run.key for run in waiting)}")
+        yield ready
+        placed.update(run.key for run in ready)
+        waiting = [run for run in waiting if run.key not in placed]
+
+
+def _create_run(client: MlflowClient, project: _Project, run: Run) -> None:
+    tags = {key: value for key, value in run.tags.items() if isinstance(value, str)}
+    tags |= {KEY: run.key, MARK: mark_of(run)}
+    if run.parent:
+        tags["mlflow.parentRunId"] = project.runs[run.parent]
+    made = client.create_run(project.experiment, start_time=run.start_at, tags=tags, run_name=run.name)
+    project.open.append(made.info.run_id)
+    project.runs[run.key] = made.info.run_id
+
+
+def _fill(client: MlflowClient, run_id: str, run: Run) -> None:
+    params = [Param(key, value) for key, value in run.params.items()]
+    metrics = [Metric(point.key, point.value, point.at, point.step) for point in run.points]
+    if params or metrics:
+        client.log_batch(run_id, metrics=metrics[:_BATCH], params=params)
+    for begin in range(_BATCH, len(metrics), _BATCH):
+        client.log_batch(run_id, metrics=metrics[begin : begin + _BATCH])
+    if run.inputs:
+        client.log_inputs(run_id, [_dataset_input(use) for use in run.inputs])
+    if run.artifacts:
+        with _folder(run.artifacts) as folder:
+            client.log_artifacts(run_id, str(folder))
+
+
+def _dataset_input(use: Use) -> DatasetInput:
+    dataset = use.dataset
+    source = json.dumps({"tags": {"mlflow.source.name": dataset.source}}) if dataset.source else ""
+    tags = [InputTag("mlflow.data.context", use.context)] if use.context else []
+    tags += [InputTag(key, value) for key, value in use.tags.items()]
+    return DatasetInput(Dataset(dataset.name, dataset.digest, "code", source, dataset.schema or None), tags)
+
+
+@contextlib.contextmanager
+def _folder(files: Mapping[str, bytes]) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="dlemm-ladder-") as root:
+        for path, content in files.items():
+            file = Path(root) / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+        yield Path(root)
+
+
+def _finish_runs(client: MlflowClient, projects: Mapping[str, _Project], project: _Project) -> None:
+    def finish(run: Run) -> None:
+        run_id = project.runs[run.key]
+        named = {key: _resolved(projects, project, value) for key, value in run.tags.items() if isinstance(value, Ref)}
+        client.log_batch(run_id, tags=[RunTag(key, value) for key, value in {**named, DONE: "true"}.items()])
+        client.set_terminated(run_id, run.status, run.end_at)
+        with contextlib.suppress(ValueError):
+            project.open.remove(run_id)
+
+    _all(finish, [run for run in project.book.runs.values() if run.key not in project.whole])
+
+
+def _all(work: Callable[[Run], None], runs: Iterable[Run]) -> None:
+    """A few at once; the first error ends it."""
+    with ThreadPoolExecutor(_TOGETHER) as pool:
+        for _ in pool.map(work, runs):
+            pass
+
+
+# Versions.
+
+
+def _log_models(client: MlflowClient, project: _Project) -> None:
+    """Log the packages of new runs; those of runs that were there are there too."""
+
+    def log(run: Run) -> None:
+        if run.package is None:
+            return
+        tags = {"dlemm.origin": "reference", KEY: run.key}
+        made = client.create_logged_model(
+            project.experiment, name="model", source_run_id=project.runs[run.key], tags=tags
+        )
+        with _folder(run.package.files) as folder:
+            client.log_model_artifacts(made.model_id, str(folder))
+        client.finalize_logged_model(made.model_id, LoggedModelStatus.READY)
+        project.models[run.key] = made.model_id
+
+    _all(log, [run for run in project.book.runs.values() if run.key not in project.whole])
+    known = project.whole & {version.run for version in project.book.versions.values()}
+    if known - project.models.keys():
+        for model in client.search_logged_models([project.experiment]):
+            if model.tags.get(KEY) in known and model.source_run_id == project.runs[model.tags[KEY]]:
+                project.models[model.tags[KEY]] = model.model_id
+
+
+def _register(client: MlflowClient, projects: Mapping[str, _Project], project: _Project) -> None:
+    """Register the versions that are not there, in the order of the book."""
+    if not client.search_registered_models(f"name = '{project.model}'"):
+        owned = {"dlemm.origin": "reference", "dlemm.project": project.book.project}
+        client.create_registered_model(project.model, owned)
+    for version in project.book.versions.values():
+        if version.key not in project.versions:
+            project.versions[version.key] = _create_version(client, project, version)
+
+
+def _create_version(client: MlflowClient, project: _Project, version: Version) -> str:
+    model = project.models.get(version.run)
+    run_id = project.runs[version.run] if version.run else None
+    source = f"models:/{model}" if model else f"runs:/{run_id}/model" if run_id else f"{project.name}/{version.key}"
+    tags = {KEY: version.key, MARK: _digest(repr(version))}
+    made = client.create_model_version(
+        project.model, source=source, run_id=run_id, tags=tags, description=version.description, model_id=model
+    )
+    return str(made.version)
+
+
+def _finish_versions(client: MlflowClient, projects: Mapping[str, _Project], project: _Project) -> None:
+    """Tags, then aliases, and the mark of completeness last."""
+    for version in project.book.versions.values():
+        number = project.versions[version.key]
+        there = client.get_model_version(project.model, number)
+        for key, value in version.tags.items():
+            text = _resolved(projects, project, value)
+            if there.tags.get(key) != text:
+                client.set_model_version_tag(project.model, number, key, text)
+        for alias in version.aliases:
+            client.set_registered_model_alias(project.model, alias, number)
+        if not there.tags.get(DONE):
+            client.set_model_version_tag(project.model, number, DONE, "true")
+
+
+def _resolved(projects: Mapping[str, _Project], project: _Project, value: Text) -> str:
+    if isinstance(value, str):
+        return value
+    owner = projects[value.project] if value.project else project
+    if value.kind == "model":
+        return owner.model
+    return f"{owner.model}/{owner.versions[value.key]}" if value.kind == "version" else owner.runs[value.key]
+
+
+# Breaking off.
+
+
+def _give_up(client: MlflowClient, projects: Iterable[_Project], error: BaseException) -> None:
+    """End what is open and delete versions that are not finished, as far as the server still answers."""
+    known = explain(error)
+    reason = "interrupted" if isinstance(error, KeyboardInterrupt) else str(known or type(error).__name__)[:500]
+    for project in projects:
+        with contextlib.suppress(Exception):  # the first error is the one to be told
+            for number in list(project.versions.values()):
+                if not client.get_model_version(project.model, number).tags.get(DONE):
+                    client.delete_model_version(project.model, number)
+            for run_id in list(project.open):
+                client.set_tag(run_id, "dlemm.failure_reason", reason)
+                client.set_terminated(run_id, "KILLED")
