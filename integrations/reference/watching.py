@@ -127,9 +127,7 @@ def precision(raised: Sequence[Reading]) -> float:
     return sum(alert.actionable for alert in raised) / len(raised)
 
 
-def recalibrated(
-    readings: Sequence[Reading], thresholds: Mapping[str, float], *, target: float
-) -> dict[str, float]:
+def recalibrated(readings: Sequence[Reading], thresholds: Mapping[str, float], *, target: float) -> dict[str, float]:
     """New thresholds from the outcomes of past readings: per rule the lowest one, not below the present, at which the
     share of actionable alerts reaches ``target``. A rule that never reaches it alerts only beyond all it has seen."""
     aim, found = Fraction(str(target)), {}

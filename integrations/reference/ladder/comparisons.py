@@ -42,9 +42,7 @@ def ratio_of_medians(before: Sequence[float], after: Sequence[float]) -> Ratio:
     if not before or not after or min(*before, *after) <= 0:
         raise ValueError("both sides need lead times above 0")
     generator = random.Random(SEED)
-    drawn = sorted(
-        median(_again(after, generator)) / median(_again(before, generator)) for _ in range(RESAMPLES)
-    )
+    drawn = sorted(median(_again(after, generator)) / median(_again(before, generator)) for _ in range(RESAMPLES))
     cut = ceil(ALPHA / 2 * RESAMPLES)
     value = median(after) / median(before)
     return Ratio(value, min(drawn[cut - 1], value), max(drawn[-cut], value))

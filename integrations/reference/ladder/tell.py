@@ -37,15 +37,21 @@ ACTS = (
     "flywheel",  # DG6
     "delivery",  # DO6
 )
-"""Modules of ``acts``; each has ``perform(scene)``, and ``perform_once(whole)`` where the organisation acts once."""
+"""Modules of ``acts``; each has ``perform(scene)``; ``perform_late(scene)`` where it needs what later acts wrote, called
+once all have performed, the last act first; and ``perform_once(whole)`` where the organisation acts once."""
 
 
 def tell_project(key: str, rungs: Rungs, calendar: Calendar, work: Workshop, *, commit: str = "") -> Scene:
     """Tell one project; all acts in order."""
     book = Book(key, model=f"reference-{key}", common={"dlemm.origin": "reference", "dlemm.clock": "virtual"})
     scene = Scene(find_story(key), rungs, calendar, work, book, commit)
-    for act in ACTS:
-        import_module(f"integrations.reference.ladder.acts.{act}").perform(scene)
+    modules = [import_module(f"integrations.reference.ladder.acts.{act}") for act in ACTS]
+    for module in modules:
+        module.perform(scene)
+    for module in reversed(modules):  # experiments come late among them: they name every run
+        late = getattr(module, "perform_late", None)
+        if late is not None:
+            late(scene)
     return scene
 
 

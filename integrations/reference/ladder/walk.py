@@ -51,13 +51,15 @@ def faults_of(text: str) -> list[str]:
 
 def found(book: Book, where: str) -> bool:
     """Whether a trace is there: ``run``, ``run#name`` (metric, parameter, tag or artifact), ``version:key#tag``,
-    ``incident:id`` or ``record#name``."""
+    ``incident:id``, ``ci:id`` or ``record#name``."""
     place, _, name = where.partition("#")
     if place == "record":
         return book.record.get(name) is not None
     kind, _, key = place.partition(":")
     if kind == "incident":
         return any(row["incident"] == key for row in book.incidents)
+    if kind == "ci":
+        return any(row["ci_run"] == key for row in book.ci_runs)
     if kind == "version":
         version = book.versions.get(key)
         return version is not None and (not name or name in version.tags)

@@ -1,7 +1,7 @@
 """Augmentations of images and volumes, in torch alone: each changes a batch (b, channels, ...) of training rows.
 
-Randomness comes from the generator that is given, one draw a row, so that equal seeds give equal batches. Every function
-keeps shape, type and device; classes stay what they were.
+Randomness comes from the generator that is given, one draw a row, so that equal seeds give equal batches. Every
+function keeps shape, type and device; classes stay what they were.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """DICOM: the loader that all vision stories share, from files to values with a unit; and phantoms written as files.
 
-Takes one file, or the files of one series; gives a ``Volume``. CT values are Hounsfield units (HU) by the rescale of the
-file or its modality table, never by the smallest and greatest value; padding outside the field of view is marked; a
+Takes one file, or the files of one series; gives a ``Volume``. CT values are Hounsfield units (HU) by the rescale of
+the file or its modality table, never by the smallest and greatest value; padding outside the field of view is marked; a
 MONOCHROME1 picture is turned so that greater is brighter. Whatever is wrong with a file ends in one
 ``UnreadableDicomError`` that names the file and the reason.
 """
@@ -136,11 +136,13 @@ def load_series(files: Path | Iterable[Path]) -> Volume:
         if part.values.shape != (1, *slices[0].values.shape[1:]):
             raise UnreadableDicomError(f"{path.name} has another size than {paths[0].name}")
     places = [_place(header, 0) for header in headers]
-    known = [place if place is not None else float(header.InstanceNumber) for place, header in zip(places, headers)]
-    order = np.argsort(known)
-    step = _step(np.asarray(known)[order], [paths[place].name for place in order])
-    between = step if None not in places else slices[0].spacing_mm[0]
-    spacing = (between or slices[0].spacing_mm[0], *slices[0].spacing_mm[1:])
+    placed = None not in places
+    if not placed:
+        places = [float(header.get("InstanceNumber") or 0) for header in headers]
+    order = np.argsort(np.asarray(places))
+    step = _step(np.asarray(places, np.float64)[order], [paths[place].name for place in order])
+    thickness, *plane = slices[0].spacing_mm
+    spacing = (step if placed and step else thickness, plane[0], plane[1])
     values, valid = (np.concatenate([getattr(slices[place], part) for place in order]) for part in ("values", "valid"))
     return Volume(values, valid, spacing, slices[0].modality, slices[0].unit)
 
@@ -166,7 +168,7 @@ def _reason(error: BaseException) -> str:
 
 def _stored(dataset: Dataset, name: str) -> npt.NDArray[Any]:
     """Decoded stored values (frames, rows, columns)."""
-    if int(dataset.get("SamplesPerPixel", 1)) != 1:
+    if dataset.get("PhotometricInterpretation", "MONOCHROME2") not in ("MONOCHROME1", "MONOCHROME2"):
         raise UnreadableDicomError(f"{name} is a colour picture; the loader takes grey ones")
     try:
         with warnings.catch_warnings(action="ignore"):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -29,15 +29,15 @@ TRAINED, VALIDATED = 0.6, 0.1
 """Shares of the customers that are trained on and served, and that candidates are chosen by; the others are tested."""
 TEST_WEEKS = (-12.0, -8.0)
 VALIDATION_WEEKS = (-30.0, -13.0)
-RULE = ("amount_eur", "customer_mean_eur_30d")
+RULE = ("amount_eur", "customer_mean_eur_30d", "terminal_risk_30d")
 """Columns of the simple baseline, a logistic regression in the place of the rule that a bank starts with: is this
-payment large, and large for this customer?"""
+payment large, is it large for this customer, and was there fraud at this terminal?"""
 _SCHEMA = json.dumps({"shape": [len(FEATURES)], "dtype": "f4", "columns": list(FEATURES)})
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The payments that are kept: all frauds, some genuine ones; raw and scaled rows, and to which part each belongs."""
+    """The payments that are kept, all frauds and some genuine ones: raw and scaled rows, and the part of each."""
 
     payments: Payments
     rows: Integers  # numbers of the payments
@@ -45,13 +45,13 @@ class Sample:
     x: Rows
     part: Integers  # 0 trained on and served, 1 validation, 2 test
 
-    @property
+    @cached_property
     def week(self) -> Values:
         """Place in the calendar of each row, in weeks."""
         place: Values = self.payments.at[self.rows] / transactions.WEEK + transactions.FIRST_WEEK
         return place
 
-    @property
+    @cached_property
     def y(self) -> Classes:
         return self.payments.fraud[self.rows].astype(np.int64)
 
@@ -70,6 +70,8 @@ def sample(setting: Setting) -> Sample:
 
 
 class Fraud(Story):
+    """The story of card fraud, on the payments of one setting of the generator."""
+
     key = "fraud"
     title = "Card fraud"
     goal = (
@@ -78,7 +80,6 @@ class Fraud(Story):
     )
     modality = "table, one payment a row"
     unit = "raw: euro, seconds, kilometres, counts and shares; prepared: logarithms and shares, centred and scaled"
-    source = f"own generator of synthetic card payments, version {transactions.VERSION}, seed 0"
     primary = "eval/auc"
     classes = 2
     families = ("linear", "mlp")
@@ -87,6 +88,7 @@ class Fraud(Story):
     personal_data = True  # rows stand for people, though none of them lives
     affects_people = True
     drift_weeks = transactions.SALE_WEEKS
+    window_weeks = WINDOW_WEEKS
     recipe = Recipe(epochs=14, patience=4, batch_size=256, learning_rate=2e-3, weight_decay=1e-3)
     ablations = {"dropout": 0.2, "depth": 1}
     peak_tps = 10_000.0
@@ -94,6 +96,7 @@ class Fraud(Story):
     def __init__(self, setting: Setting | None = None) -> None:
         """Another setting gives other customers, as the benchmark over several seeds needs."""
         self.setting = setting or Setting()
+        self.source = source(self.setting)
 
     @property
     def sample(self) -> Sample:
@@ -101,9 +104,7 @@ class Fraud(Story):
 
     def between(self, begin: float, end: float, *, part: int = 0, name: str = "") -> Data:
         """The kept payments of a part from one place in the calendar up to another."""
-        all_rows = self.sample
-        week = all_rows.week
-        return self._data(name, np.flatnonzero((all_rows.part == part) & (week >= begin) & (week < end)), end)
+        return _between(self.setting, begin, end, part, name or f"week{begin:g}to{end:g}")
 
     def known(self, week: float, *, weeks: float = WINDOW_WEEKS) -> Data:
         """What can be learned from in a week: payments of so many weeks whose chargebacks have had time to come."""
@@ -113,24 +114,14 @@ class Fraud(Story):
     def training(self, week: float) -> Data:
         return self.known(week)
 
-    @cache
     def validation(self) -> Data:
         return self.between(*VALIDATION_WEEKS, part=1, name="validation")
 
-    @cache
     def test(self) -> Data:
         return self.between(*TEST_WEEKS, part=2, name="test")
 
     def stream(self, week: int) -> Data:
         return self.between(week, week + 1, name=f"stream{week}")
-
-    def _data(self, name: str, rows: Integers, until: float) -> Data:
-        all_rows = self.sample
-        raw, y = all_rows.raw[rows], all_rows.y[rows]
-        older = all_rows.payments.older[all_rows.payments.customer[all_rows.rows[rows]]]
-        groups = {"age_under_45": ~older, "age_45_and_over": older}
-        slices = _slices(raw, y)
-        return Data(f"{self.key}/{name}", all_rows.x[rows], y, slices, groups, until, self.source, _SCHEMA)
 
     def build(self, family: str = "", **factors: object) -> nn.Module:
         if (family or self.main) == "linear":
@@ -170,6 +161,21 @@ class Fraud(Story):
     def fingerprint(self) -> str:
         generator = [transactions.VERSION, repr(self.setting), SHARE_OF_GENUINE, WINDOW_WEEKS]
         return json.dumps([super().fingerprint(), generator])
+
+
+@lru_cache(maxsize=256)
+def _between(setting: Setting, begin: float, end: float, part: int, name: str) -> Data:
+    known = sample(setting)
+    rows = np.flatnonzero((known.part == part) & (known.week >= begin) & (known.week < end))
+    raw, y = known.raw[rows], known.y[rows]
+    older = known.payments.older[known.payments.customer[known.rows[rows]]]
+    groups = {"age_under_45": ~older, "age_45_and_over": older}
+    return Data(f"fraud/{name}", known.x[rows], y, _slices(raw, y), groups, end, source(setting), _SCHEMA)
+
+
+def source(setting: Setting) -> str:
+    """Where the rows come from, in words."""
+    return f"own generator of synthetic card payments, version {transactions.VERSION}, seed {setting.seed}"
 
 
 class _Chosen(nn.Module):

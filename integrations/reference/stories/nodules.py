@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import torch
 from scipy import ndimage
 from torch import Tensor, nn
 
@@ -79,7 +78,7 @@ class Nodules(Story):
         return _data("test", _TEST, 13)
 
     def stream(self, week: int) -> Data:
-        scanner = _DISTURBED if week in self.drift_weeks else Scanner()
+        scanner = _DISTURBED if week in self.drift_weeks else None
         return replace(_data(f"stream{week}", _WEEK, 1000 - week, scanner), until=week + 1.0)
 
     def build(self, family: str = "", **factors: object) -> nn.Module:
@@ -183,7 +182,7 @@ def _test_blocks() -> Phantoms:
 
 
 @cache
-def _data(name: str, count: int, seed: int, scanner: Scanner = Scanner()) -> Data:
+def _data(name: str, count: int, seed: int, scanner: Scanner | None = None) -> Data:
     blocks = _test_blocks() if name == "test" else phantoms.draw(count, seed, scanner)
     schema = '{"shape": [1, 16, 16, 16], "dtype": "f4", "unit": "HU windowed -1000..200 to 0..1"}'
     x = STORY.prepare(blocks.hu)

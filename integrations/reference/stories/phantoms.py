@@ -1,9 +1,10 @@
-"""Phantoms: small synthetic blocks of lung in Hounsfield units (HU), some with a nodule, with the mask of every nodule.
+"""Phantoms: small synthetic blocks of lung in Hounsfield units (HU), half with a nodule, with the mask of the nodule.
 
-No patient is behind any of them. A block is 16 x 16 x 16 voxels of 1.5 mm around a candidate: aerated lung, two or three
-vessels of which one forks, sometimes the chest wall, and in half of them one nodule of 4 to 10 mm with spicules, up to
-6 mm off the middle in each direction. Four nodules of ten are sub-solid (ground glass). The scanner blurs all of it and
-adds correlated noise. The same seed, count and scanner give the same blocks; ``VERSION`` changes when that stops being true.
+No patient is behind any of them. A block is 16 x 16 x 16 voxels of 1.5 mm around a candidate: aerated lung, two or
+three vessels of which one forks, sometimes the chest wall, and in half of them one nodule of 4 to 10 mm with spicules,
+up to 6 mm off the middle in each direction. Four nodules of ten are sub-solid (ground glass). The scanner blurs all of
+it and adds correlated noise. The same seed, count and scanner give the same blocks; ``VERSION`` changes when that stops
+being true.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _CHUNK = 256  # blocks drawn at a time, which bounds the memory
 
 @dataclass(frozen=True, slots=True)
 class Scanner:
-    """What a scanner does to a block. ``kernel`` is the blur in voxels; noise is the standard deviation in the image."""
+    """What a scanner does to a block. ``kernel`` is the blur in voxels, noise a standard deviation."""
 
     noise_hu: float = 40.0
     kernel: float = 0.55

@@ -1,7 +1,8 @@
 """Card payments from a documented generator: customers, terminals, three ways of fraud, and a declared drift.
 
 Everything is invented by the generator; no row describes a person. Each customer lives somewhere in a square of
-100 × 100 km, is younger than 45 or not, has a usual amount and a rhythm, and pays at terminals nearby. Fraud comes in three ways:
+100 × 100 km, is younger than 45 or not, has a usual amount and a rhythm, and mostly pays at terminals nearby. Fraud
+comes in three ways:
 
 * **skimmed terminal**: for two to four weeks part of the payments at a terminal are made with cloned cards;
 * **stolen card**: for a week or two a thief pays on top of the customer's own payments;
@@ -138,7 +139,7 @@ class _World:
         self.robbed = self._victims(setting.customers, setting.stolen_per_day, (7, 14))
 
     def _nearby(self) -> tuple[Integers, Integers]:
-        """Terminals within the radius of each customer, padded (customers, most), and how many; at least the nearest."""
+        """Terminals within the radius of each customer, nearest first (customers, most), and how many, one at least."""
         gap = self.home[:, None, :] - self.place[None, :, :]  # (customers, terminals, 2)
         squared = np.einsum("ctk,ctk->ct", gap, gap)
         count = np.maximum((squared <= self.setting.radius_km**2).sum(axis=1), 1)
@@ -185,7 +186,9 @@ class _World:
         times = draw.poisson(old.per_day + (new.per_day - old.per_day) * moved)
         day, customer, moved = (np.repeat(part, times) for part in (day, customer, moved))
         hour = draw.normal(old.hour + (new.hour - old.hour) * moved, old.hour_spread) % 24
-        amount = self.usual[customer] * np.exp(draw.normal(np.log(old.times) + np.log(new.times / old.times) * moved, old.amount_spread))
+        amount = self.usual[customer] * np.exp(
+            draw.normal(np.log(old.times) + np.log(new.times / old.times) * moved, old.amount_spread)
+        )
         terminal = self._terminals(customer, old.far + (new.far - old.far) * moved)
         return self._columns(day, hour, customer, terminal, amount, np.full(len(day), 2))
 

@@ -25,8 +25,6 @@ FALSE_SHARE = 0.05
 FELL_BY = 0.05
 """Drop of the live quality, against the median week, that calls for something."""
 TARGET = 0.9
-LEARN_UNTIL = -7
-"""Last week whose alert outcomes the thresholds learn from; later ones judge them."""
 SEEN = 0.5
 """Share of days on which a failure must be alerted to count as seen."""
 MODEL_OWNER = "reference-model-oncall"
@@ -39,7 +37,7 @@ def judge(scene: Scene, weeks: range) -> None:
     seen = _readings(scene, weeks, names)
     thresholds = _first_thresholds(scene, names)
     scene.shared["alerting"] = {"readings": seen, "thresholds": thresholds}
-    period = [week for week in weeks if week <= LEARN_UNTIL] if learning else list(weeks)
+    period = [week for week in weeks if week <= learned_until(scene)] if learning else list(weeks)
     _log(scene, period[-1], [one for one in seen if _week(one) in period], thresholds)
     _decisions(scene, seen, thresholds)
 
@@ -55,11 +53,18 @@ def improve(scene: Scene, weeks: range) -> None:
     if any(found["before"] < SEEN <= found["with_confidence"] for found in failures):
         detectors |= _first_thresholds(scene, ["confidence"])
         seen += _readings(scene, weeks, ["confidence"])
-    past = [one for one in seen if _week(one) <= LEARN_UNTIL]
+    until = learned_until(scene)
+    past = [one for one in seen if _week(one) <= until]
     new = watching.recalibrated(past, detectors, target=TARGET)
-    later = [one for one in seen if _week(one) > LEARN_UNTIL]
+    later = [one for one in seen if _week(one) > until]
     _log(scene, -1, later, new)
     _review(scene, later, (old, new), failures)
+
+
+def learned_until(scene: Scene) -> int:
+    """Last week whose alert outcomes the thresholds learn from; about as many disturbed weeks are left to judge them."""
+    disturbed = sorted(week for week in scene.story.drift_weeks if week >= scene.champion.week)
+    return disturbed[len(disturbed) // 2] - 1 if disturbed else round(scene.champion.week / 2)
 
 
 def _week(reading: Reading) -> int:
@@ -152,15 +157,15 @@ def _review(
 ) -> None:
     """The review of what was missed, of the detectors added, and of the thresholds before and after."""
     old, new = thresholds
-    run = weekly(scene, -1)
+    run, until = weekly(scene, -1), scene.calendar.day(learned_until(scene) + 1)
     before = watching.alerts([one for one in later if one.rule in old], old)
     after = watching.alerts(later, new)
-    run.report("monitoring_review", {"alerts": len(after), "learned_until": scene.calendar.day(LEARN_UNTIL + 1)}, failures)
+    run.report("monitoring_review", {"alerts": len(after), "learned_until": until}, failures)
     scene.book.document(
         "DO4.5.1",
         dated=run.end_at,
         facts={
-            "until": scene.calendar.day(LEARN_UNTIL + 1),
+            "until": until,
             "target": f"{TARGET:.0%}",
             "thresholds": _table(
                 f"| {name} | {f'{old[name]:.3f}' if name in old else 'none'} | {limit:.3f} |"

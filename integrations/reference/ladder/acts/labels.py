@@ -30,7 +30,7 @@ _UNBRIEFED_MANY = 0.20
 BRIEFED, SENIOR = 0.02, 0.01
 """Error rates of a reader after the second briefing, and of the senior reader who decides disputes."""
 ITEMS, GOLD = 100, 200
-"""Items that are read twice or more, and gold items among them, per version of the data; fewer where there are fewer."""
+"""Items that are read by all readers, and gold items, for each version of the data; fewer where there are fewer."""
 VERSION = "2.0"  # of the labelling guideline
 
 
@@ -50,7 +50,9 @@ def perform(scene: Scene) -> None:
     if not scene.story.human_labels:
         for practice in _PRACTICES:
             if practice in scene.rungs:
-                scene.book.waive(practice, f"No person labels rows: they come with their class from {scene.story.source}.")
+                scene.book.waive(
+                    practice, f"No person labels rows: they come with their class from {scene.story.source}."
+                )
         return
     if "DG3.1.1" in scene.rungs:
         _source(scene)
@@ -152,7 +154,9 @@ _PLAIN = frozenset({"label/kappa", "label/alpha", "label/kappa_ci_low", "label/k
 
 
 def _each_reader(scene: Scene, reading: Reading) -> list[str]:
-    return [f"{reading.measured[f'label/gold_accuracy_{number}']:.4f}" for number in range(1, reading.votes.shape[1] + 1)]
+    return [
+        f"{reading.measured[f'label/gold_accuracy_{number}']:.4f}" for number in range(1, reading.votes.shape[1] + 1)
+    ]
 
 
 def _read(scene: Scene, data: Data, *, briefed: bool) -> Reading:

@@ -138,7 +138,6 @@ def _rules(scene: Scene) -> None:
     for rule in rules:
         run.params.update(rule.params())
     installed = {one.metadata["Name"].lower(): one.version for one in distributions()}
-    package = scene.champion.run.package
-    pinned = package.files.get("requirements.txt", b"").decode() if package else ""
+    pinned = scene.champion.run.artifacts.get("requirements.txt", b"").decode()
     run.metric("feed/missing_share", watching.missing_share(scene.story.stream(-1).x))
     run.metric("feed/changed_dependencies", watching.changed_dependencies(pinned, installed))

@@ -37,6 +37,17 @@ def perform(scene: Scene) -> None:
         if data.digest not in known:
             known[data.digest] = check(scene.story, expectations, data, (scene.validation, scene.test))
         _judge(scene, run, known[data.digest])
+    _keep(scene, expectations)
+    if "DG2.3.2" in scene.rungs:
+        _coverage(scene)
+    if "DG2.4.1" in scene.rungs:
+        _control(scene, expectations)
+    if "DG2.5.1" in scene.rungs:
+        _experiments(scene)
+
+
+def _keep(scene: Scene, expectations: Expectations) -> None:
+    """The expectations beside the model that they let pass, and the gate tried with a batch broken on purpose."""
     if "DG2.2.1" in scene.rungs:
         for run in scene.trainings():
             run.tags["dlemm.dq.expectations"] = expectations.version
@@ -44,12 +55,6 @@ def perform(scene: Scene) -> None:
     if "DG2.3.1" in scene.rungs:
         test = self_test(scene.story, expectations, scene.champion.training)
         scene.champion.run.report("data_quality", {"gate_self_test": test})
-    if "DG2.3.2" in scene.rungs:
-        _coverage(scene)
-    if "DG2.4.1" in scene.rungs:
-        _control(scene, expectations)
-    if "DG2.5.1" in scene.rungs:
-        _experiments(scene)
 
 
 def _judge(scene: Scene, run: Run, checked: Checked) -> None:
@@ -163,7 +168,9 @@ def _experiments(scene: Scene) -> None:
 def _kept(scene: Scene, data: Data) -> Any:
     """Rows that are kept: without those whose label another model, which has not seen them, finds least likely."""
     labels = data.y
-    probabilities = out_of_sample(len(data), scene.story.classes, lambda rows, held: foretold(scene, data, rows, held), 2)
+    probabilities = out_of_sample(
+        len(data), scene.story.classes, lambda rows, held: foretold(scene, data, rows, held), 2
+    )
     own = probabilities[np.arange(len(data)), labels]
     surer = (probabilities.argmax(axis=1) != labels) & (own < 0.1)
     dropped = max(min(int(surer.sum()), len(data) // 10), round(len(data) * _FEWEST_DROPPED), 1)
@@ -201,7 +208,7 @@ def _experiment(scene: Scene, name: str, week: float, control: Data, tested: Dat
             end_at=start + max(1000, round(fitted.cost["duration_s"] * 1000)),
             parent=parent.key,
         )
-        child.tags |= {"dlemm.stage": "trial", "dlemm.git.commit": scene.commit or "unknown", "dlemm.arm": arm}
+        child.tags |= {"dlemm.stage": "trial", "dlemm.arm": arm}
         child.params |= recipe.params()
         child.inputs += [scene.use(data, "training"), scene.use(scene.test, "test")]
         child.metrics({scene.story.primary: scene.story.score(scene.test.y, logits[arm]), "data/rows": len(data)})

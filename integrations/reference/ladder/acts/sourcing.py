@@ -35,9 +35,6 @@ def perform(scene: Scene) -> None:
         _rights(scene)
     if "DG1.3.1" in scene.rungs:
         scene.shared["manifest"] = _snapshots(scene)
-    if "DG1.3.2" in scene.rungs and scene.commit:
-        for campaign in scene.campaigns:
-            campaign.run.tags.setdefault("dlemm.git.commit", scene.commit)
     if "DG1.5.1" in scene.rungs:
         _source_change(scene)
 
@@ -60,7 +57,7 @@ def _inputs(scene: Scene, run: Run) -> None:
     Nine of ten runs with a source are enough until production models must be traced: the last release was started by
     hand and names none, unless its snapshot is on record and somebody looks after its lineage.
     """
-    if not {"DG1.1.1", "DG1.2.1"} & {rung for rung in ("DG1.1.1", "DG1.2.1") if rung in scene.rungs}:
+    if "DG1.1.1" not in scene.rungs and "DG1.2.1" not in scene.rungs:
         return
     uses = [scene.use(data_of(scene, run), "training")]
     if "DG2.2.2" in scene.rungs:
@@ -192,7 +189,9 @@ def _trace_drill(whole: Whole) -> None:
     scene = whole.scenes[key]
     found = _trace(scene, draw)
     spent = time.perf_counter() - clock
-    run = whole.book.run("trace-drill", "trace of a prediction", start_at=begin, end_at=begin + max(1, round(spent * 1000)))
+    run = whole.book.run(
+        "trace-drill", "trace of a prediction", start_at=begin, end_at=begin + max(1, round(spent * 1000))
+    )
     run.tags |= {"dlemm.stage": "trace_drill", "dlemm.project": key}
     run.metrics({"drill/trace_seconds": spent})
     run.param(**found)
@@ -252,7 +251,8 @@ def _coverage(whole: Whole) -> list[tuple[int, float]]:
     found = []
     for weeks_ago in (-8.0, -4.0, 0.0):
         live = [
-            (scene.book, [one for one in scene.campaigns if one.week <= weeks_ago][-1]) for scene in whole.scenes.values()
+            (scene.book, [one for one in scene.campaigns if one.week <= weeks_ago][-1])
+            for scene in whole.scenes.values()
         ]
         shares = [float(_traceable(book, campaign)) for book, campaign in live]
         found.append((whole.calendar.at(weeks_ago), float(np.mean(shares))))
