@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
+from integrations.reference import skeleton
 from integrations.reference.case import Case, all_cases, find_case
 from integrations.reference.errors import InterruptedStoryError, explain, require_libraries
 from integrations.reference.ladder import command
@@ -34,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.command == "list":
         return _list()
+    if options.command == "new":
+        return skeleton.run(options)
     if options.command == "explain":
         return _explain(options.practice)
     if options.command in ("ladder", "verify", "work"):
@@ -48,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("list", help="the cases there are")
     explains = commands.add_parser("explain", help="how the ladder does a practice: code, trace, document")
     explains.add_argument("practice", nargs="?", help="id such as DG2.3.1; without it, the steps of the cases")
+    skeleton.add_to(commands)
     run = commands.add_parser("run", help="tell the story of a case on a tracking server")
     run.add_argument("case", help="name of a case, see list")
     run.add_argument("--tracking-uri", required=True, help="address of the MLflow server, http(s)://...")

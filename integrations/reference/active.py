@@ -43,10 +43,13 @@ def doubt(logits: Rows) -> npt.NDArray[np.float64]:
     return 1.0 - (ordered[:, -1] - ordered[:, -2])
 
 
-def curve(train: Train, pool: int, budgets: Sequence[int], *, active: bool, seed: int) -> list[float]:
-    """The metric at each budget of labels. The first budget is drawn at random either way, from the same seed."""
-    generator = np.random.default_rng(seed)
-    order = generator.permutation(pool)
+def curve(
+    train: Train, pool: int, budgets: Sequence[int], *, active: bool, seed: int, start: Sequence[int] = ()
+) -> list[float]:
+    """The metric at each budget of labels. The first budget is the same either way: ``start``, rows that are labelled
+    anyhow, filled up at random."""
+    drawn = np.random.default_rng(seed).permutation(pool)
+    order = np.concatenate([np.array(start, dtype=np.int64), drawn[~np.isin(drawn, start)]])
     picked, metrics = order[: budgets[0]], []
     for number, budget in enumerate(budgets):
         metric, logits = train(picked, seed)
@@ -62,10 +65,12 @@ def curve(train: Train, pool: int, budgets: Sequence[int], *, active: bool, seed
     return metrics
 
 
-def compare(train: Train, pool: int, budgets: Sequence[int], *, seeds: Sequence[int]) -> Saving:
+def compare(
+    train: Train, pool: int, budgets: Sequence[int], *, seeds: Sequence[int], start: Sequence[int] = ()
+) -> Saving:
     """Doubt against chance over some seeds. The target is the metric that chance reached with all labels bought."""
     mean = {
-        way: np.mean([curve(train, pool, budgets, active=way, seed=seed) for seed in seeds], axis=0)
+        way: np.mean([curve(train, pool, budgets, active=way, seed=seed, start=start) for seed in seeds], axis=0)
         for way in (True, False)
     }
     target = float(mean[False].max())

@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import io
 import os
+import pickle  # for the name of its error alone
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -98,8 +99,11 @@ class Checkpoints:
         start = len(_MAGIC) + _DIGEST_BYTES
         body = memoryview(content)[start:]
         if not content.startswith(_MAGIC) or hashlib.sha256(body).digest() != content[len(_MAGIC) : start]:
-            raise CheckpointError(f"{newest} is damaged; delete it to go on {self._fallback(files)}.")
-        kept = torch.load(io.BytesIO(body), weights_only=True)
+            raise CheckpointError(f"{newest} is damaged; {self._fallback(files)}.")
+        try:
+            kept = torch.load(io.BytesIO(body), weights_only=True, map_location="cpu")
+        except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
+            raise CheckpointError(f"{newest} cannot be read by this version; {self._fallback(files)}.") from error
         other = sorted(
             name
             for name in self.identity.keys() | kept["identity"].keys()
@@ -113,7 +117,8 @@ class Checkpoints:
         return state
 
     def _fallback(self, files: list[Path]) -> str:
-        return f"from {files[-2].stem}" if len(files) > 1 else "from the beginning"
+        before = f"from {files[-2].stem}" if len(files) > 1 else "from the beginning"
+        return f"delete it to go on {before}"
 
     def _no_room(self, epoch: int) -> str:
         files = self.files()

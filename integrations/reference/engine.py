@@ -307,7 +307,7 @@ class Loop:
     def resume(self, checkpoints: Checkpoints) -> None:
         """Keep every epoch from now on, and go on from the last one kept."""
         self.checkpoints = checkpoints
-        state = checkpoints.load()
+        state = self.rank.from_first(checkpoints.load)
         if state is None:
             return
         self.rank.set_weights(self.model, state["weights"])

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -53,6 +53,11 @@ class _Group(Alone):
         agreed = torch.tensor(value, dtype=torch.float64, device=self.device)
         dist.broadcast(agreed, src=0)
         return float(agreed)
+
+    def from_first(self, make: Callable[[], Any]) -> Any:
+        carried = [make() if self.rank == 0 else None]
+        dist.broadcast_object_list(carried, src=0)
+        return carried[0]
 
     def clip(self, model: nn.Module, bound: float) -> None:
         gradients = [weights.grad for weights in model.parameters() if weights.grad is not None]

@@ -6,7 +6,7 @@ rule: the global batch, and so the sum over its rows, is that of the single proc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -41,6 +41,10 @@ class Alone:
     def agreed(self, value: float) -> float:
         """The value of rank 0, so that all ranks take the same decision."""
         return value
+
+    def from_first(self, make: Callable[[], Any]) -> Any:
+        """What rank 0 makes, on every rank."""
+        return make()
 
     def clip(self, model: nn.Module, bound: float) -> None:
         """Scale the gradient down to a norm of at most ``bound``."""

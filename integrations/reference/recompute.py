@@ -75,11 +75,13 @@ def _statistics_untouched(modules: Sequence[nn.Module]) -> Iterator[None]:
     norms = [
         part for module in modules for part in module.modules() if isinstance(part, nn.modules.batchnorm._NormBase)
     ]
-    before = [norm.track_running_stats for norm in norms]
+    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     try:
         for norm in norms:
-            norm.track_running_stats = False
+            norm.momentum = 0.0  # the running values stay as they are, and so do the tensors that are kept
+            if norm.num_batches_tracked is not None:
+                norm.num_batches_tracked = norm.num_batches_tracked.clone()
         yield
     finally:
-        for norm, tracked in zip(norms, before, strict=True):
-            norm.track_running_stats = tracked
+        for norm, (momentum, count) in zip(norms, before, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, count

@@ -122,20 +122,21 @@ class Supervisor:
             if "state" in command:
                 reply(state=True, worker=self.worker.process.pid, restarts=self.restarts)
                 return
-            told = self.worker.ask(self._kept(command) if "load" in command else command)
+            own = self._kept(command) if "load" in command else command
+            told = self.worker.ask(own)
             if "loaded" in told:
-                self.good = self._kept(command)
+                self.good = own
             reply(**told)
 
     def _kept(self, command: dict[str, Any]) -> dict[str, Any]:
         """The command with our own copy of the package, so that a restart does not depend on anybody's file."""
         given = Path(command["load"])
         own = self.folder / f"package-{command['number']}{given.suffix}"
-        if not own.exists():
-            try:
-                shutil.copyfile(given, own)
-            except OSError:
-                return command  # the worker says what is wrong with the file
+        try:
+            shutil.copyfile(given, own)
+        except OSError:
+            own.unlink(missing_ok=True)
+            return command  # the worker says what is wrong with the file
         return {**command, "load": str(own)}
 
     def stop(self) -> None:

@@ -254,7 +254,10 @@ class Application:
             "labels": labels.tolist(),
             "confidences": np.round(confidences.astype(np.float64), 4).tolist(),
         }
-        self.log.write(json.dumps(line) + "\n")
+        try:
+            self.log.write(json.dumps(line) + "\n")
+        except OSError as error:  # such as a full disk, which is no reason to stop answering
+            sys.stderr.write(f"a prediction was not logged: {error}\n")
 
 
 async def answer(

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from integrations.reference.evaluate import bootstrap
 
 BAND_DAYS = 28
+LEAST_WEEKS = 3
+"""Observations that a band needs to carry a limit."""
 FRESH_WEEKS = 4
 """The first weeks of a model, whose mean quality stands for the model while fresh."""
 
@@ -60,10 +62,10 @@ def bands(observed: Iterable[Point], *, days: int = BAND_DAYS) -> list[Band]:
 
 def limit_days(found: Sequence[Band], *, tolerance: float) -> int:
     """The oldest age that may be allowed: the end of the last band, in unbroken order, whose mean loss is within the
-    tolerance; 0 when the first is not."""
+    tolerance and rests on enough weeks; 0 when the first is not one."""
     allowed = 0
     for band in found:
-        if band.from_days > allowed or band.loss > tolerance:
+        if band.from_days > allowed or band.weeks < LEAST_WEEKS or band.loss > tolerance:
             break
         allowed = band.to_days
     return allowed

@@ -17,9 +17,11 @@ from integrations.reference import counting, judging
 from integrations.reference.engine import Recipe, fit
 from integrations.reference.stories.base import Data, Story
 
-EPOCH_FLOPS = 3e8
+EPOCH_FLOPS = 2e8
 """Forward operations that an epoch of a study may take; decides on how many rows it trains."""
-LEAST_ROWS = 100
+LEAST_ROWS = 150
+DEFAULT = "default"
+"""What a factor of the network is logged as that is not set."""
 TECHNIQUES: Mapping[str, Mapping[str, Any]] = {
     "none": {},
     "grad_accum": {"grad_accum_steps": 4},
@@ -38,11 +40,14 @@ class Variant:
     factors: Mapping[str, Any] = field(default_factory=dict)
 
     def changed(self, factor: str, value: Any) -> Variant:
-        """The same with one factor changed: a field of the recipe, the augmentation, or a factor of the network."""
+        """The same with one factor changed: a field of the recipe, the augmentation, or a factor of the network, which
+        is left to the network's own default by ``default``."""
         if factor == "augmentation":
             return replace(self, augmentation=str(value))
         if factor in Recipe.__dataclass_fields__:
             return replace(self, recipe=replace(self.recipe, **{factor: value}))
+        if value == DEFAULT:
+            return replace(self, factors={key: own for key, own in self.factors.items() if key != factor})
         return replace(self, factors={**self.factors, factor: value})
 
     def value(self, factor: str) -> str:
@@ -51,7 +56,7 @@ class Variant:
             return self.augmentation
         if factor in Recipe.__dataclass_fields__:
             return str(getattr(self.recipe, factor))
-        return str(self.factors.get(factor, "default"))
+        return str(self.factors.get(factor, DEFAULT))
 
     def params(self, factors: Iterable[str] = ()) -> dict[str, str]:
         """All parameters; ``factors`` are named even where they are not set, so that variants can be compared."""
@@ -119,9 +124,9 @@ def effect(control: Sequence[float], tested: Sequence[float]) -> tuple[float, fl
 
 
 def arms_of(story: Story) -> dict[str, Any]:
-    """The factors that are ablated, to the value that is tested: those of the story, and two that every network has."""
-    augmented = {"augmentation": "none"} if story.augmentation != "none" else {}
-    return {**{"width": 0.5, **augmented, "label_smoothing": 0.1}, **story.ablations}
+    """The factors that are ablated, to the tested value: two of the story, and the augmentation or the width."""
+    own = dict(list(story.ablations.items())[:2])
+    return own | ({"augmentation": "none"} if story.augmentation != "none" else {"width": 0.5})
 
 
 def technique_variants(base: Variant) -> dict[str, Variant]:
@@ -175,7 +180,7 @@ def objectives(story: Story, values: Mapping[str, float]) -> tuple[float, float,
 def _choice(value: str, choices: Sequence[Any]) -> Any:
     """The choice that a logged value stands for; raises ``ValueError`` when the space does not hold it."""
     for choice in choices:
-        if str(choice) == value or (value == "default" and choice == 1.0):
+        if str(choice) == value or (value == DEFAULT and choice == 1.0):
             return choice
     raise ValueError(f"the search space {list(choices)} does not hold the design's own value {value}")
 

@@ -29,13 +29,13 @@ _DRAWS = 200
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Drift of one feature in one window: ``statistic`` is the population stability index, ``verdict`` drift or stable."""
+    """Drift of one feature in one window: ``statistic`` is the population stability index."""
 
     feature: str
     statistic: float
     ks: float
     threshold: float
-    verdict: str
+    verdict: str  # drift or stable
 
     def row(self) -> dict[str, float | str]:
         """The finding as a row of the drift report."""

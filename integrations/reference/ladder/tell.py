@@ -37,8 +37,8 @@ ACTS = (
     "flywheel",  # DG6
     "delivery",  # DO6
 )
-"""Modules of ``acts``; each has ``perform(scene)``; ``perform_late(scene)`` where it needs what later acts wrote, called
-once all have performed, the last act first; and ``perform_once(whole)`` where the organisation acts once."""
+"""Modules of ``acts``; each has ``perform(scene)``; ``perform_late(scene)`` where it needs what later acts wrote,
+called once all have performed, the last act first; and ``perform_once(whole)`` where the organisation acts once."""
 
 
 def tell_project(key: str, rungs: Rungs, calendar: Calendar, work: Workshop, *, commit: str = "") -> Scene:

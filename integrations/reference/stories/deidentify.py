@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from integrations.reference.stories.dicom import UnreadableDicomError
+from integrations.reference.stories.dicom import UnreadableDicomError, guarded
 
 if TYPE_CHECKING:
     from pydicom.dataelem import DataElement
@@ -100,10 +100,11 @@ class Finding:
 
 def scan(dataset: Dataset) -> list[Finding]:
     """Everything in the header that may name a person; an empty list when it is clean."""
-    findings = list(_findings(dataset, _words(dataset), ""))
-    if str(dataset.get("BurnedInAnnotation", "")).upper() == "YES":
-        findings.append(Finding("PixelData", "text is burned into the picture"))
-    return findings
+    with guarded("the header is damaged"):
+        findings = list(_findings(dataset, _words(dataset), ""))
+        if str(dataset.get("BurnedInAnnotation", "")).upper() == "YES":
+            findings.append(Finding("PixelData", "text is burned into the picture"))
+        return findings
 
 
 def deidentify(dataset: Dataset, *, key: bytes = _KEY, cover: Iterable[Rectangle] = ()) -> Dataset:
@@ -112,13 +113,16 @@ def deidentify(dataset: Dataset, *, key: bytes = _KEY, cover: Iterable[Rectangle
     ``cover`` are the rectangles of burned-in text, set to the value of the first pixel. Raises ``UnreadableDicomError``
     when the header says that text is burned in and no rectangle is given, or when the pixel data are cut off.
     """
-    clean = copy.deepcopy(dataset)
-    rectangles = list(cover)
+    with guarded("the header is damaged"):
+        return _deidentified(copy.deepcopy(dataset), key, list(cover))
+
+
+def _deidentified(clean: Dataset, key: bytes, rectangles: list[Rectangle]) -> Dataset:
     if rectangles:
         _cover(clean, rectangles)
     elif str(clean.get("BurnedInAnnotation", "")).upper() == "YES":
         raise UnreadableDicomError("text is burned into the picture; say which rectangles to cover")
-    _clean(clean, _words(dataset), key)
+    _clean(clean, _words(clean), key)
     meta = getattr(clean, "file_meta", {})
     if "MediaStorageSOPInstanceUID" in meta:
         meta.MediaStorageSOPInstanceUID = clean.get("SOPInstanceUID")
@@ -218,10 +222,8 @@ def _cover(dataset: Dataset, rectangles: Iterable[Rectangle]) -> None:
 
     if dataset.file_meta.TransferSyntaxUID.is_compressed:
         dataset.decompress()
-    try:
+    with guarded("the pixel data cannot be decoded"):
         pixels = np.array(dataset.pixel_array)
-    except Exception as error:  # decoders raise many types on damaged pixel data
-        raise UnreadableDicomError(f"the pixel data cannot be decoded: {error}") from error
     frames = pixels[None] if pixels.ndim == 2 else pixels
     for top, bottom, left, right in rectangles:
         frames[:, top:bottom, left:right] = frames[0, 0, 0]

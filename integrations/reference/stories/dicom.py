@@ -9,7 +9,8 @@ MONOCHROME1 picture is turned so that greater is brighter. Whatever is wrong wit
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,28 +87,46 @@ def bundled(name: str) -> Path:
     return Path(found)
 
 
+@contextmanager
+def guarded(what: str) -> Iterator[None]:
+    """Whatever pydicom raises inside becomes ``UnreadableDicomError("<what>: <reason>")``; its warnings are not shown.
+
+    Elements are parsed when they are first looked at, so a damaged one may raise anything anywhere.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    except PipelineError:
+        raise
+    except Exception as error:  # the parser and the decoders raise many types on damaged files
+        raise UnreadableDicomError(f"{what}: {_reason(error)}") from error
+
+
 def read(file: Path) -> FileDataset:
     """Header and pixel data of one file, not decoded yet."""
     import pydicom
 
-    try:
-        with warnings.catch_warnings(action="ignore"):
+    with guarded(f"{file.name} is no readable DICOM file"):
+        try:
             dataset = pydicom.dcmread(file)
-    except OSError as error:
-        raise UnreadableDicomError(f"{file.name} cannot be read: {error.strerror or error}") from error
-    except Exception as error:  # the parser raises many types on damaged files
-        raise UnreadableDicomError(f"{file.name} is no readable DICOM file: {_reason(error)}") from error
-    if "PixelData" not in dataset:
-        raise UnreadableDicomError(f"{file.name} holds no picture, or is cut off before it")
-    return dataset
+        except OSError as error:
+            raise UnreadableDicomError(f"{file.name} cannot be read: {error.strerror or error}") from error
+        if "PixelData" not in dataset:
+            raise UnreadableDicomError(f"{file.name} holds no picture, or is cut off before it")
+        return dataset
 
 
 def load(file: Path) -> Volume:
     """One file with one or several frames."""
     dataset = read(file)
-    stored = _stored(dataset, file.name)
+    with guarded(f"{file.name} is damaged"):
+        return _volume(dataset, file.name)
+
+
+def _volume(dataset: Dataset, name: str) -> Volume:
+    stored = _stored(dataset, name)
     modality = str(dataset.get("Modality", ""))
-    values = np.stack([_physical(dataset, frame, number, file.name) for number, frame in enumerate(stored)])
+    values = np.stack([_physical(dataset, frame, number, name) for number, frame in enumerate(stored)])
     valid = ~_padding(dataset, stored)
     if modality == "CT":
         valid &= values >= _NEVER_HU
@@ -129,6 +148,11 @@ def load_series(files: Path | Iterable[Path]) -> Volume:
     if not paths:
         raise UnreadableDicomError("the series has no files")
     headers, slices = [read(path) for path in paths], [load(path) for path in paths]
+    with guarded("the series is damaged"):
+        return _ordered(paths, headers, slices)
+
+
+def _ordered(paths: list[Path], headers: list[FileDataset], slices: list[Volume]) -> Volume:
     first = headers[0]
     for path, header, part in zip(paths, headers, slices, strict=True):
         if header.get("SeriesInstanceUID") != first.get("SeriesInstanceUID"):
@@ -170,11 +194,8 @@ def _stored(dataset: Dataset, name: str) -> npt.NDArray[Any]:
     """Decoded stored values (frames, rows, columns)."""
     if dataset.get("PhotometricInterpretation", "MONOCHROME2") not in ("MONOCHROME1", "MONOCHROME2"):
         raise UnreadableDicomError(f"{name} is a colour picture; the loader takes grey ones")
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            stored = np.asarray(dataset.pixel_array)
-    except Exception as error:  # decoders raise many types on damaged pixel data
-        raise UnreadableDicomError(f"the pixel data of {name} cannot be decoded: {_reason(error)}") from error
+    with guarded(f"the pixel data of {name} cannot be decoded"):
+        stored = np.asarray(dataset.pixel_array)
     return stored[None] if stored.ndim == 2 else stored
 
 
@@ -198,8 +219,7 @@ def _physical(dataset: Dataset, stored: npt.NDArray[Any], frame: int, name: str)
     rescaled = group.get("RescaleSlope") is not None and group.get("RescaleIntercept") is not None
     if dataset.get("Modality") == "CT" and not rescaled and "ModalityLUTSequence" not in dataset:
         raise UnreadableDicomError(f"{name} is a CT without rescale, so its values have no unit")
-    with warnings.catch_warnings(action="ignore"):
-        values = np.asarray(apply_modality_lut(stored, group), dtype=np.float32)
+    values = np.asarray(apply_modality_lut(stored, group), dtype=np.float32)
     if dataset.get("PhotometricInterpretation") == "MONOCHROME1" and dataset.get("Modality") != "CT":
         values = values.max() + values.min() - values
     if not np.isfinite(values).all():

@@ -69,7 +69,7 @@ class Setting:
     skimmed_per_day: float = 1.6  # terminals newly skimmed
     stolen_per_day: float = 7.0  # cards newly stolen
     large_rate: float = 0.0008  # share of payments that become a large-amount fraud
-    drift: bool = True
+    drift: float = 1.0  # how much of the declared drift happens
     sales: bool = True
 
 
@@ -181,7 +181,7 @@ class _World:
         """What thieves pay on top."""
         draw = self.draw
         day, customer = np.nonzero(self.robbed)
-        moved = progress_of_drift(day / 7 + FIRST_WEEK) if self.setting.drift else np.zeros(len(day))
+        moved = self.setting.drift * progress_of_drift(day / 7 + FIRST_WEEK)
         old, new = OLD_HABIT, NEW_HABIT
         times = draw.poisson(old.per_day + (new.per_day - old.per_day) * moved)
         day, customer, moved = (np.repeat(part, times) for part in (day, customer, moved))

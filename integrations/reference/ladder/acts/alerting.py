@@ -7,6 +7,7 @@ the live quality of the week fell.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 
 import numpy as np
@@ -50,7 +51,7 @@ def improve(scene: Scene, weeks: range) -> None:
     old, seen = dict(alerting["thresholds"]), list(alerting["readings"])
     failures = _failures(scene, old)
     detectors = dict(old)
-    if any(found["before"] < SEEN <= found["with_confidence"] for found in failures):
+    if any(failure.before < SEEN <= failure.after for failure in failures):
         detectors |= _first_thresholds(scene, ["confidence"])
         seen += _readings(scene, weeks, ["confidence"])
     until = learned_until(scene)
@@ -62,7 +63,7 @@ def improve(scene: Scene, weeks: range) -> None:
 
 
 def learned_until(scene: Scene) -> int:
-    """Last week whose alert outcomes the thresholds learn from; about as many disturbed weeks are left to judge them."""
+    """Last week whose alert outcomes the thresholds learn from; half of the disturbed weeks are left to judge them."""
     disturbed = sorted(week for week in scene.story.drift_weeks if week >= scene.champion.week)
     return disturbed[len(disturbed) // 2] - 1 if disturbed else round(scene.champion.week / 2)
 
@@ -130,12 +131,21 @@ def _decisions(scene: Scene, seen: list[Reading], thresholds: dict[str, float]) 
         run.metrics({"alert/statistic": alert.statistic, "alert/threshold": thresholds[alert.rule]})
 
 
-def _failures(scene: Scene, thresholds: dict[str, float]) -> list[dict[str, float | str]]:
-    """Each rehearsed failure in days of traffic: how many days the rules alert on, and how many with confidence."""
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A rehearsed failure, and the share of its days that are alerted without and with the rule on confidence."""
+
+    name: str
+    before: float
+    after: float
+
+
+def _failures(scene: Scene, thresholds: dict[str, float]) -> list[Failure]:
+    """Each declared stress replayed as days of traffic."""
     campaign, story = scene.champion, scene.story
     known, rows = reference(scene, campaign), len(story.stream(-1)) // DAYS
     more = {**thresholds, **_first_thresholds(scene, ["confidence"])}
-    found: list[dict[str, float | str]] = []
+    found = []
     for stress in story.stresses:
         data = story.stressed(stress)
         current = watched(scene, campaign, data)
@@ -145,7 +155,7 @@ def _failures(scene: Scene, thresholds: dict[str, float]) -> list[dict[str, floa
             if (part := {name: current[name][cut] for name in more})
         ]
         before = float(np.mean([any(name in thresholds for name in day) for day in days]))
-        found.append({"failure": stress, "before": before, "with_confidence": float(np.mean([bool(d) for d in days]))})
+        found.append(Failure(stress, before, float(np.mean([bool(day) for day in days]))))
     return found
 
 
@@ -153,14 +163,14 @@ def _review(
     scene: Scene,
     later: list[Reading],
     thresholds: tuple[dict[str, float], dict[str, float]],
-    failures: list[dict[str, float | str]],
+    failures: list[Failure],
 ) -> None:
     """The review of what was missed, of the detectors added, and of the thresholds before and after."""
     old, new = thresholds
     run, until = weekly(scene, -1), scene.calendar.day(learned_until(scene) + 1)
     before = watching.alerts([one for one in later if one.rule in old], old)
     after = watching.alerts(later, new)
-    run.report("monitoring_review", {"alerts": len(after), "learned_until": until}, failures)
+    run.report("monitoring_review", {"alerts": len(after), "learned_until": until}, [asdict(one) for one in failures])
     scene.book.document(
         "DO4.5.1",
         dated=run.end_at,
@@ -176,7 +186,7 @@ def _review(
             "missed": _weeks_in_words(scene, watching.missed(later, new)),
             "incidents": _table(_incident_rows(scene, scene.shared["alerting"]["readings"], old)),
             "failures": _table(
-                f"| {one['failure']} | {one['before']:.0%} | {one['with_confidence']:.0%} |" for one in failures
+                f"| {one.name} | {one.before:.0%} | {one.after:.0%} |" for one in failures
             ),
             "added": ", ".join(sorted(new.keys() - old.keys())) or "none was needed",
         },

@@ -12,7 +12,7 @@ from integrations.reference.ladder.scene import Scene, Whole
 from integrations.reference.ladder.trials import SEEDS, design, open_study, study_data, trial
 from integrations.reference.studies import Variant, arms_of, effect, search
 
-TRIALS = 12
+TRIALS = 10
 """Trainings of a search; the manual design is the first of them."""
 
 
@@ -164,9 +164,10 @@ def _informed_search(scene: Scene) -> None:
     """A search whose space follows from the ablation; the manual design is its first trial, at the same budget."""
     data, story = study_data(scene), scene.story
     entries = knowledge(scene)
+    space = informed_space(scene, entries)
     rows = scene.work.once(
         f"search/informed-{TRIALS}",
-        lambda: search(story, data, design(scene), informed_space(entries), trials=TRIALS, seed=1),
+        lambda: search(story, data, design(scene), space, trials=TRIALS, seed=1),
     )
     tags = {"dlemm.hpo.engine": "optuna", "dlemm.stage": "search"}
     study = open_study(scene, "search", "search from the knowledge base", data, trainings=TRIALS, hours=6, tags=tags)
@@ -176,7 +177,7 @@ def _informed_search(scene: Scene) -> None:
             variant = variant.changed(factor, value)
         study.child(f"trial {number}", variant, row["values"])
     best = max(rows, key=lambda row: row["values"][story.primary])
-    study.parent.param(space=json.dumps(informed_space(entries)), cites=",".join(entry["id"] for entry in entries))
+    study.parent.param(space=json.dumps(space), cites=",".join(entry["id"] for entry in entries))
     study.parent.metrics(
         {
             "search/manual": rows[0]["values"][story.primary],
@@ -209,16 +210,18 @@ def knowledge(scene: Scene) -> list[dict[str, Any]]:
     return entries
 
 
-def informed_space(entries: list[dict[str, Any]]) -> Mapping[str, list[Any]]:
-    """Rates of learning and decay always, and of the factors that were ablated those that did no proven harm."""
-    varied = {entry["factor"] for entry in entries if entry["varied"]}
+def informed_space(scene: Scene, entries: list[dict[str, Any]]) -> Mapping[str, list[Any]]:
+    """Rate and batch always, and of the factors that were ablated those that did no proven harm."""
+    base, arms = design(scene), arms_of(scene.story)
+    rate, batch = base.recipe.learning_rate, base.recipe.batch_size
     space: dict[str, list[Any]] = {
-        "learning_rate": [1e-3, 2e-3, 4e-3, 8e-3],
-        "batch_size": [16, 32, 64, 256],
-        "label_smoothing": [0.0, 0.1],
-        "width": [0.5, 0.75, 1.0, 1.5],
+        "learning_rate": [rate, 2 * rate, 4 * rate],
+        "batch_size": [batch // 2, batch, 2 * batch],
     }
-    return {factor: values for factor, values in space.items() if factor in varied or factor.endswith(("rate", "size"))}
+    for entry in entries:
+        if entry["varied"]:
+            space[entry["factor"]] = [base.value(entry["factor"]), arms[entry["factor"]]]
+    return space
 
 
 def _gain(scene: Scene) -> str:

@@ -17,7 +17,7 @@ LEADS_WEEKS = (0.75, 0.55, 0.4)
 """Weeks between a training and the release that follows it: slow at first, then quickened once, then twice."""
 TURN_H = 6.0
 """Hours by which one project trains after the other, since they share a machine."""
-REPEATS = (101, 102)
+REPEATS = (101, 102, 103, 104, 105, 106)
 """Seeds of the repeated first training."""
 
 

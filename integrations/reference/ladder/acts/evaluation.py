@@ -11,11 +11,11 @@ GATE = "reference-gate/1"
 """Name and version of the thresholds; a change of one is a new version."""
 RULES = (
     Rule("gate/delta_vs_baseline", at_least=0.0),
-    Rule("gate/delta_vs_champion", at_least=-0.02),
+    Rule("gate/delta_vs_champion", at_least=-0.03),
     Rule("gate/worst_stress_share", at_least=0.5),
 )
-"""A release beats the simple baseline, falls behind the version in service by two points at most, and keeps half of its
-quality under every stress."""
+"""A release beats the simple baseline, falls behind the version in service by three points at most, and keeps half of
+its quality under every stress."""
 REGRESSION_DAYS = 6
 _HOUR, _DAY = 3_600_000, 86_400_000  # ms
 
@@ -24,6 +24,11 @@ def perform(scene: Scene) -> None:
     """Judge every release, in order."""
     story = scene.story
     scene.shared.setdefault("gates", {})
+    if scene.rungs.step > 1:
+        scene.shared["declared"] = {
+            "dlemm.impact": "high" if story.high_impact else "limited",
+            "dlemm.affects_people": str(story.affects_people).lower(),
+        }
     for number, campaign in enumerate(scene.campaigns):
         score = scene.score(campaign.fitted, scene.test)
         if "MD4.1.1" in scene.rungs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from functools import cache
 from importlib.metadata import distributions
 
 from integrations.reference.engine import Fitted, Recipe, fit
@@ -61,6 +62,7 @@ def perform_late(scene: Scene) -> None:
     _date_baseline(scene)
 
 
+@cache
 def requirements() -> bytes:
     """Every installed distribution with its exact version, one a line."""
     names = {(found.metadata["Name"] or "").lower(): found.version for found in distributions()}
@@ -113,9 +115,7 @@ def _reproduce(scene: Scene, campaign: Campaign) -> None:
     """Train a released model again from its recorded recipe and data; compare the primary metric."""
     _, recipe, training = scene.shared["fits"][campaign.key]
     name = f"again/{campaign.week:.2f}-{training.digest}-{recipe.seed}"
-    fitted = scene.trained(
-        name, recipe, training, augmentation=scene.story.augmentation, family=scene.story.main
-    )
+    fitted = scene.trained(name, recipe, training, augmentation=scene.story.augmentation, family=scene.story.main)
     start = scene.calendar.at(-7.0, hours=campaign.number)
     run = scene.book.run(
         f"reproduce-{campaign.key}",

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from integrations.reference import counting, judging
+from integrations.reference.explain import integrated_gradients, overlap, random_maps, spatial
 from integrations.reference.ladder.book import Run
 from integrations.reference.ladder.scene import Campaign, Scene, Whole
+from integrations.reference.stories.base import Data, Flags
 
 FAIRNESS_LIMIT = 0.10
 """Declared upper bound of the gap of the primary metric between two groups."""
@@ -52,9 +57,7 @@ def perform_once(whole: Whole) -> None:
         "MD5.5.1",
         dated=whole.calendar.at(-8),
         facts={"checked": "\n".join(checked), "actions": "\n".join(actions), "limit": FAIRNESS_LIMIT},
-        evidence=tuple(
-            f"{key}/{scene.champion.key}#technical_file/index.md" for key, scene in whole.scenes.items()
-        ),
+        evidence=tuple(f"{key}/{scene.champion.key}#technical_file/index.md" for key, scene in whole.scenes.items()),
     )
 
 
@@ -173,11 +176,44 @@ def _explain(scene: Scene, campaign: Campaign) -> None:
 
 
 def _explained(scene: Scene, campaign: Campaign) -> dict[str, bytes]:
-    raise NotImplementedError
+    """Maps of what speaks for class 1 in the fixed sample, by integrated gradients, and a page that tells of them."""
+    sample = _marked(scene)[0].take(np.arange(FIXED_SAMPLE))
+    maps = spatial(integrated_gradients(campaign.fitted.model, sample.x, 1))
+    file = io.BytesIO()
+    np.save(file, maps.astype(np.float32))
+    about = {
+        "method": "integrated gradients",
+        "cases": sample.row_hashes(),
+        "strongest_point": [list(map(int, np.unravel_index(one.argmax(), one.shape))) for one in maps],
+    }
+    return {"explain/maps.npy": file.getvalue(), "explain/sample.json": (json.dumps(about, indent=1) + "\n").encode()}
+
+
+def _marked(scene: Scene) -> tuple[Data, Flags]:
+    """The cases that experts marked, with the regions; raises ``ValueError`` for a story without them."""
+    found = scene.story.regions()
+    if found is None:
+        raise ValueError(f"{scene.story.key} is of high impact, but no expert has marked its cases")
+    return found
 
 
 def _expert_overlap(scene: Scene, campaign: Campaign) -> dict[str, float]:
-    raise NotImplementedError
+    """The pointing game on the first marked cases, with points drawn at random as its control."""
+    data, regions = _marked(scene)
+    x, marked = data.x[:EXPERT_CASES], regions[:EXPERT_CASES]
+
+    def work() -> dict[str, float]:
+        found = overlap(spatial(integrated_gradients(campaign.fitted.model, x, 1)), marked)
+        chance = overlap(random_maps(marked.shape), marked)
+        return {
+            "explain/cases": float(len(marked)),
+            "explain/expert_overlap": found.hit_rate,
+            "explain/expert_iou": found.mean_iou,
+            "explain/control_random": chance.hit_rate,
+        }
+
+    seed = campaign.notes["recipe"].seed
+    return dict(scene.work.once(f"experts/{campaign.training.digest}-{seed}", work))
 
 
 def _expert_record(scene: Scene) -> None:
@@ -210,7 +246,9 @@ def _technical_file(scene: Scene, campaign: Campaign) -> None:
         for name, text in sections.items()
     ]
     campaign.run.report("technical_file", {"source_run": campaign.key}, rows)
-    body = "\n".join(f"## {name}\n\n{text or 'Nothing is tracked for this section.'}\n" for name, text in sections.items())
+    body = "\n".join(
+        f"## {name}\n\n{text or 'Nothing is tracked for this section.'}\n" for name, text in sections.items()
+    )
     page = f"# Technical file: {scene.story.title}, {campaign.key}\n\nGenerated from the tracked runs.\n\n{body}"
     campaign.run.artifacts["technical_file/index.md"] = page.encode()
 
@@ -223,7 +261,7 @@ def technical_sections(scene: Scene, campaign: Campaign) -> dict[str, str]:
     def table(prefix: str) -> str:
         return "\n".join(f"- {key}: {value:.4f}" for key, value in sorted(logged.items()) if key.startswith(prefix))
 
-    version = campaign.version
+    released = dict(campaign.version.tags) if campaign.version else {}
     return {
         "Purpose": f"{story.goal} Input: {story.modality}." if story.goal else "",
         "Training data": "\n".join(f"- {u.context}: {u.dataset.name}, digest {u.dataset.digest}" for u in run.inputs),
@@ -232,9 +270,7 @@ def technical_sections(scene: Scene, campaign: Campaign) -> dict[str, str]:
         "Quality": table(story.primary) + "\n" + table("eval/primary_ci") if logged else "",
         "Slices": table("eval/slice/"),
         "Robustness": table("eval/robust/"),
-        "Release": "\n".join(f"- {key}: {value}" for key, value in sorted(version.tags.items()) if isinstance(value, str))
-        if version
-        else "",
+        "Release": "\n".join(f"- {key}: {value}" for key, value in sorted(released.items()) if isinstance(value, str)),
     }
 
 

@@ -274,5 +274,6 @@ def _measured(scene: Scene) -> dict[str, Any]:
         fitted = fit(recipe, lambda: story.build(family=story.main), part.x, part.y, held.x[:64], held.y[:64])
         return story.score(held.y, logits(fitted.model, held.x)), logits(fitted.model, pool.x)
 
-    saving = compare(train, len(pool), budgets, seeds=SEEDS)
+    one_each = [int(np.flatnonzero(pool.y == number)[0]) for number in range(story.classes)]
+    saving = compare(train, len(pool), budgets, seeds=SEEDS, start=one_each)
     return {name: getattr(saving, name) for name in Saving.__slots__}

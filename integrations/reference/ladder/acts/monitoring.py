@@ -33,16 +33,7 @@ def perform(scene: Scene) -> None:
     weeks = range(max(ceil(scene.champion.week), weeks_in_service(scene)[0]), 0)
     if "DO4.1.1" in scene.rungs:
         _look(scene)
-    if "DO4.3.1" in scene.rungs:
-        for week in weeks:
-            _drift(scene, week)
-            if "DO4.3.2" in scene.rungs:
-                _live(scene, week)
-        _skew(scene, [week for week in weeks if week >= -SKEW_WEEKS])
-        _report(scene, [week for week in weeks if week >= -SKEW_WEEKS])
-    elif "DO4.2.1" in scene.rungs:
-        for week in weeks[::-2]:
-            _drift(scene, week)
+    _watch(scene, weeks)
     if "DO4.2.2" in scene.rungs:
         _rules(scene)
     if "MD4.4.1" in scene.rungs and "DO4.3.2" in scene.rungs:
@@ -53,6 +44,21 @@ def perform(scene: Scene) -> None:
         alerting.judge(scene, weeks)
     if "DO4.5.1" in scene.rungs:
         alerting.improve(scene, weeks)
+
+
+def _watch(scene: Scene, weeks: range) -> None:
+    """The full watch of every week, of which live quality is a part; before there is one, drift every second week."""
+    if "DO4.3.1" in scene.rungs:
+        for week in weeks:
+            _drift(scene, week)
+            if "DO4.3.2" in scene.rungs:
+                _live(scene, week)
+        late = [week for week in weeks if week >= -SKEW_WEEKS]
+        _skew(scene, late)
+        _report(scene, late)
+    elif "DO4.2.1" in scene.rungs:
+        for week in weeks[::-2]:
+            _drift(scene, week)
 
 
 def _look(scene: Scene) -> None:
@@ -131,7 +137,7 @@ def _first_weeks(scene: Scene, campaign: Campaign) -> range:
 
 
 def _rules(scene: Scene) -> None:
-    """Alert rules with threshold and owner, those on the feed and on dependencies included, and what the latter read."""
+    """Alert rules with threshold and owner, on the feed and on dependencies too, and what the latter read."""
     run = weekly(scene, -1)
     rules = [Rule(f"drift_{name}", limit, MODEL_OWNER) for name, limit in _limits(scene).items()]
     rules += [Rule(name, limit, DATA_OWNER) for name, limit in _FEED_LIMITS.items()]

@@ -100,6 +100,8 @@ def _personal_data(scene: Scene) -> None:
     for run in scene.trainings():
         run.tags["dlemm.personal_data"] = "true" if scene.story.personal_data else "false"
         run.metric("dq/pii_findings_open", len(_scanned(scene, data_of(scene, run))), at=run.start_at)
+    if not scene.story.personal_data:
+        scene.book.waive("DG5.2.2/1", f"No run is on personal data: rows are {scene.story.modality} of nobody known.")
     planted = {"patient_name": "a name", "note": "call +44 20 7946 0018 or mail someone@example.org"}
     section = {
         "scanner_version": SCANNER,

@@ -39,6 +39,14 @@ def perform(scene: Scene) -> None:
         _source_change(scene)
 
 
+def perform_late(scene: Scene) -> None:
+    """Nine of ten runs with a source are enough until production models must be traced: the last release was started
+    by hand and names none, unless its snapshot is on record and somebody looks after its lineage."""
+    if "DG1.3.1" not in scene.rungs or "DG1.3.2" not in scene.rungs:
+        for use in scene.champion.run.inputs:
+            use.dataset = replace(use.dataset, source="")
+
+
 def perform_once(whole: Whole) -> None:
     """Do what DG1 asks of the organisation."""
     if "DG1.4.1" in whole.rungs:
@@ -52,26 +60,13 @@ def data_of(scene: Scene, run: Run) -> Data:
 
 
 def _inputs(scene: Scene, run: Run) -> None:
-    """The datasets of a training run. Held-out data are inputs of their own only where splits are kept apart.
-
-    Nine of ten runs with a source are enough until production models must be traced: the last release was started by
-    hand and names none, unless its snapshot is on record and somebody looks after its lineage.
-    """
+    """The datasets of a training run. Held-out data are inputs of their own only where splits are kept apart."""
     if "DG1.1.1" not in scene.rungs and "DG1.2.1" not in scene.rungs:
         return
     uses = [scene.use(data_of(scene, run), "training")]
     if "DG2.2.2" in scene.rungs:
         uses += [scene.use(scene.validation, "validation"), scene.use(scene.test, "test")]
-    for use in uses:
-        use.dataset = replace(use.dataset, source=_source(scene, run, use.dataset.source))
     run.inputs += uses
-
-
-def _source(scene: Scene, run: Run, recorded: str) -> str:
-    """What a run gives as the source of its data."""
-    if run is not scene.champion.run:
-        return recorded
-    return recorded if "DG1.3.1" in scene.rungs and "DG1.3.2" in scene.rungs else ""
 
 
 def _inventory(scene: Scene) -> None:

@@ -1,4 +1,4 @@
-"""DO5: updates of the model. Scripted, triggered, in a chosen mode, held against the champion, at last approved by policy.
+"""DO5: updates of the model. Scripted, triggered, in a chosen mode, held against the champion, approved by policy.
 
 What triggers an update follows from what was measured before it: drift of the last full week, else new labelled rows,
 else the calendar.
@@ -40,7 +40,6 @@ _TEST_WEEK, _COMPARED_WEEK = -5.0, -9.0
 
 def perform(scene: Scene) -> None:
     """Everything about updates, practice by practice."""
-    updates = [campaign for campaign in scene.campaigns if campaign.update]
     if "DO5.1.1" in scene.rungs:
         _steps(scene)
     if "DO5.2.1" in scene.rungs:
@@ -49,19 +48,23 @@ def perform(scene: Scene) -> None:
             run.tags["dlemm.pipeline"] = PIPELINE
     if "DO5.2.2" in scene.rungs:
         _ageing(scene)
-    if "DO5.3.1" in scene.rungs:
-        for campaign in updates:
-            _trigger(scene, campaign)
     if "DO5.3.2" in scene.rungs:
         _mode_trials(scene)
-        for campaign in updates:
-            days = window_days(scene, campaign)
-            campaign.run.param(update__mode="sliding" if scene.story.window_weeks else "full", update__window_days=days)
-    if "DO5.4.1" in scene.rungs:
-        for campaign in updates:
-            _against_champion(scene, campaign)
+    for campaign in scene.campaigns[1:]:
+        _declare(scene, campaign)
     if "DO5.5.1" in scene.rungs:
-        _by_policy(scene, updates)
+        _by_policy(scene, scene.campaigns[1:])
+
+
+def _declare(scene: Scene, campaign: Campaign) -> None:
+    """What an update says of itself: its trigger, its mode and window, and how it compares with the champion."""
+    if "DO5.3.1" in scene.rungs:
+        _trigger(scene, campaign)
+    if "DO5.3.2" in scene.rungs:
+        mode = "sliding" if scene.story.window_weeks else "full"
+        campaign.run.param(update__mode=mode, update__window_days=window_days(scene, campaign))
+    if "DO5.4.1" in scene.rungs:
+        _against_champion(scene, campaign)
 
 
 def _steps(scene: Scene) -> None:
@@ -261,7 +264,7 @@ def _policy_document(scene: Scene, rows: list[dict[str, Any]]) -> None:
     facts = {
         "policy": POLICY,
         "first": FIRST_BY_POLICY,
-        "retained": RETAINED,
+        "retained": -RETAINED,
         "rows": "\n".join(lines),
         "automatic": len(groups[True]),
         "automatic_rate": rates[True],
