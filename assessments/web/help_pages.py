@@ -26,6 +26,7 @@ PAGES = (
     "model-files",
     "reports",
     "packs",
+    "reference",
     "settings",
     "faults",
     "figures",

@@ -40,7 +40,8 @@ def doubt(logits: Rows) -> npt.NDArray[np.float64]:
     """How unsure a model is of each row: 1 less the margin between its two likeliest classes, 0 to 1."""
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True)).astype(np.float64)
     ordered = np.sort(shifted / shifted.sum(axis=1, keepdims=True), axis=1)
-    return 1.0 - (ordered[:, -1] - ordered[:, -2])
+    found: npt.NDArray[np.float64] = 1.0 - (ordered[:, -1] - ordered[:, -2])
+    return found
 
 
 def curve(

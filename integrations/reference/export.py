@@ -93,6 +93,10 @@ def stripped(onnx_file: bytes) -> bytes:
     model.doc_string = ""
     del model.metadata_props[:]
     del graph.value_info[:]
+    used = {node.domain for node in graph.node} | {""}
+    opsets = [opset for opset in model.opset_import if opset.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(opsets)
     outside = {part.name for part in (*graph.input, *graph.output)} | {""}
     names: dict[str, str] = {}
 

@@ -100,7 +100,7 @@ class DataParallel(_Group):
         return super().weights(model.module)  # type: ignore[arg-type]
 
     def set_weights(self, model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-        model.module.load_state_dict(dict(weights))  # type: ignore[operator, union-attr]
+        model.module.load_state_dict(dict(weights))  # type: ignore[union-attr]
 
 
 class FullyShard(_Group):
@@ -112,7 +112,8 @@ class FullyShard(_Group):
         policy = MixedPrecisionPolicy(reduce_dtype=torch.bfloat16) if self.compress else MixedPrecisionPolicy()
         for block in _blocks(model):
             fully_shard(block, mesh=self.mesh, mp_policy=policy)
-        return fully_shard(model, mesh=self.mesh, mp_policy=policy)
+        fully_shard(model, mesh=self.mesh, mp_policy=policy)  # in place
+        return model
 
     def gathering(self, model: nn.Module, last: bool) -> AbstractContextManager[Any]:
         model.set_requires_gradient_sync(last)  # type: ignore[operator]

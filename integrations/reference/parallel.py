@@ -42,7 +42,7 @@ def parity(
     *,
     world: int = 2,
     compress: bool = False,
-    limit_s: float = 120.0,
+    limit_s: float = 180.0,
     port: int = 0,
 ) -> list[dict[str, Any]]:
     """Train once in a single process and once for each kind on ``world`` processes; one row a kind.

@@ -23,8 +23,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional
 
-from integrations.reference.engine import Fitted, Loop, Recipe, deterministic, fit, logits
+from integrations.reference.engine import Fitted, Recipe, deterministic, fit, logits
 from integrations.reference.groups import KINDS, whole
+from integrations.reference.loop import Loop
 from integrations.reference.meters import MB
 from integrations.reference.ranks import Alone
 
@@ -54,7 +55,8 @@ class Block(nn.Module):
         )
         attended = functional.scaled_dot_product_attention(query, key, value)
         x = x + self.out(attended.transpose(1, 2).flatten(2))
-        return x + self.down(functional.gelu(self.up(self.norm_2(x))))
+        result: Tensor = x + self.down(functional.gelu(self.up(self.norm_2(x))))
+        return result
 
 
 class Transformer(nn.Module):
@@ -130,7 +132,8 @@ def _train(data: Mapping[str, Any], device: torch.device, rank: Alone) -> Outcom
     with deterministic(RECIPE.seed, device):
         loop = Loop(unclipped, Transformer().to(device), training, validation, device=device, rank=rank)
         loop.step(torch.arange(RECIPE.batch_size))
-    gradient = torch.cat([whole(weights.grad).flatten().cpu() for weights in loop.model.parameters()])
+    gradients = [weights.grad for weights in loop.model.parameters() if weights.grad is not None]
+    gradient = torch.cat([whole(part).flatten().cpu() for part in gradients])
     return Outcome(fit(RECIPE, Transformer, *training, *validation, device=device, rank=rank), gradient)
 
 

@@ -27,7 +27,7 @@ def activations_recomputed(model: nn.Module, *, active: bool = True) -> Iterator
         raise RecipeError("Gradient checkpointing needs a network with a sequence of layers or blocks; it has none.")
     try:
         for module, forward in changed:
-            module.forward = forward  # type: ignore[method-assign]
+            module.forward = forward
         yield
     finally:
         for module, _ in changed:

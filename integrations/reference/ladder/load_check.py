@@ -9,11 +9,13 @@ import os
 import sys
 from pathlib import Path
 
-import numpy as np
-import torch
+ALLOWED = {"OMP_NUM_THREADS", "LC_CTYPE"}  # the second is set by Python itself
+GIVEN = sorted(set(os.environ) - ALLOWED)  # looked at before torch adds variables of its own
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
 
 HERE = Path(__file__).parent
-ALLOWED = {"OMP_NUM_THREADS", "LC_CTYPE"}  # the second is set by Python itself
 
 
 def main() -> None:
@@ -26,9 +28,9 @@ def main() -> None:
     code_in_reach = importlib.util.find_spec("integrations") is not None
     seen = {
         "isolated": bool(sys.flags.isolated),
-        "environment": sorted(set(os.environ) - ALLOWED),
+        "environment": GIVEN,
         "training_code_in_reach": code_in_reach,
-        "clean": bool(sys.flags.isolated) and not code_in_reach and not set(os.environ) - ALLOWED,
+        "clean": bool(sys.flags.isolated) and not code_in_reach and not GIVEN,
         "loaded": True,
         "predictions": len(logits),
         "python": sys.version.split()[0],

@@ -38,6 +38,7 @@ class Trial:
     quality: float
     low: float
     high: float
+    by_week: tuple[float, ...]  # the metric in each week that judges it
     seconds: float
 
 
@@ -63,7 +64,8 @@ def tried_modes(scene: Scene) -> tuple[list[Trial], Data]:
     story, everything = scene.story, known_then(scene)
     weeks = story.window_weeks or SLIDING_WEEKS
     older = story.training(CUT - weeks)
-    new = replace(everything.take(fresh_rows(everything, older)), name=f"{story.key}/window")
+    latest = story.training(CUT)
+    new = replace(latest.take(fresh_rows(latest, older)), name=f"{story.key}/window")
     streams = [story.stream(week) for week in JUDGED]
     x, y = (np.concatenate([getattr(stream, part) for stream in streams]) for part in ("x", "y"))
     traffic = Data(f"{story.key}/traffic", x, y, until=streams[-1].until, source=story.source, schema=streams[0].schema)
@@ -75,7 +77,8 @@ def tried_modes(scene: Scene) -> tuple[list[Trial], Data]:
         "sliding": (_trained(scene, "sliding", new), new, window),
         "incremental": (_trained(scene, "incremental", new, begin=base), new, window),
     }
-    return [_judge(scene, mode, *made, judged_on) for mode, made in fits.items()], judged_on
+    parts = [stream.take(fresh_rows(stream, everything)) for stream in streams]
+    return [_judge(scene, mode, *made, judged_on, parts) for mode, made in fits.items()], judged_on
 
 
 def _trained(scene: Scene, name: str, data: Data, *, begin: Fitted | None = None) -> Fitted:
@@ -95,11 +98,12 @@ def _trained(scene: Scene, name: str, data: Data, *, begin: Fitted | None = None
     return Fitted.from_plain(scene.work.once(f"modes/{name}-{data.digest}", work), story.build())
 
 
-def _judge(scene: Scene, mode: str, fitted: Fitted, data: Data, days: int, judged_on: Data) -> Trial:
+def _judge(scene: Scene, mode: str, fitted: Fitted, data: Data, days: int, judged_on: Data, weeks: list[Data]) -> Trial:
     logits = scene.logits(fitted, judged_on)
     low, high = np.nanquantile(_resampled(scene, judged_on, logits), [0.025, 0.975])
     quality, seed = scene.story.score(judged_on.y, logits), scene.story.recipe.seed
-    return Trial(mode, days, data, seed, quality, float(low), float(high), fitted.cost["duration_s"])
+    by_week = tuple(scene.score(fitted, week) for week in weeks)
+    return Trial(mode, days, data, seed, quality, float(low), float(high), by_week, fitted.cost["duration_s"])
 
 
 def _resampled(scene: Scene, data: Data, logits: Rows) -> list[float]:

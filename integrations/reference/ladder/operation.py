@@ -24,7 +24,7 @@ from integrations.reference.service import NoAnswerError, Service
 REQUESTS_A_WEEK = 25
 PROBE_EVERY = 5
 """Requests between two health probes."""
-LOAD_S, ATTEMPTS = 1.0, 6
+LOAD_S, ATTEMPTS = 1.0, 10
 """Seconds of one load test, and how often it is tried when the machine is busy with something else."""
 
 
@@ -50,20 +50,30 @@ def weeks(scene: Scene) -> dict[int, dict[str, Any]]:
 
 def _weeks(scene: Scene) -> dict[int, dict[str, Any]]:
     found: dict[int, dict[str, Any]] = {}
+    answered = 0
     with serving_process(scene) as (service, files):
         for week in weeks_in_service(scene):
             campaign = in_service(scene, week)
             if service.version != campaign.key:
                 service.load(files[campaign.key], campaign.key)
                 service.predict(scene.test.x[:2])  # the first answer of a model that was just loaded is slow
-            before = _logged_rows(service)
-            found[week] = {"version": campaign.key, **_one_week(service, scene.story.stream(week).x)}
-            found[week]["predictions_logged"] = _logged_rows(service) - before
+                answered += 2
+            before = _logged_rows(service, answered)
+            seen = _one_week(service, scene.story.stream(week).x)
+            answered += int(torch.isfinite(seen["probabilities"]).all(dim=1).sum())
+            logged = _logged_rows(service, answered) - before
+            found[week] = {"version": campaign.key, **seen, "predictions_logged": logged}
     return found
 
 
-def _logged_rows(service: Service) -> int:
-    return sum(entry["rows"] for entry in service.logged())
+def _logged_rows(service: Service, answered: int) -> int:
+    """Predictions in the log of the service, which is written just after the answer: so it may need a moment."""
+    deadline = time.perf_counter() + 1.0
+    while True:
+        rows = sum(entry["rows"] for entry in service.logged())
+        if rows >= answered or time.perf_counter() > deadline:
+            return rows
+        time.sleep(0.01)
 
 
 def _one_week(service: Service, x: np.ndarray) -> dict[str, Any]:

@@ -93,12 +93,14 @@ class Checks:
             part = file.with_suffix(f".{os.getpid()}.part")
             part.write_text(json.dumps(result), encoding="utf-8")
             part.replace(file)
-        self._done.append(Job(name, place, at, **result))
-        return self._done[-1]
+        job = Job(name, place, at, **result)
+        self._done.append(job)
+        return job
 
     def keep(self, hashes: Sequence[str]) -> None:
         """Write down what was run for which commit."""
         rows = [asdict(job) | {"commit": hashes[min(job.place, len(hashes) - 1)]} for job in self._done]
+        rows.sort(key=lambda row: (row["place"], row["at"], row["name"]))
         self._list.parent.mkdir(parents=True, exist_ok=True)
         self._list.write_text(json.dumps(rows), encoding="utf-8")
 

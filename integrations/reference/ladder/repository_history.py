@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from integrations.reference.errors import PipelineError
+
 Tree = dict[str, bytes]
 """Content of every file by path."""
 Person = tuple[str, str]
@@ -35,7 +37,7 @@ class Commit:
 def write(folder: Path, commits: Sequence[Commit]) -> list[str]:
     """Make the repository; gives the hash of every commit, in order. The last one is the head of ``main``.
 
-    Raises ``FileExistsError`` where something is there already and ``RuntimeError`` when git fails.
+    Raises ``FileExistsError`` where something is there already and ``PipelineError`` when git fails.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
@@ -51,18 +53,21 @@ def write(folder: Path, commits: Sequence[Commit]) -> list[str]:
 
 
 def git(folder: Path, *arguments: str, data: bytes = b"") -> bytes:
-    """What a git command prints, without anybody's own settings. Raises ``RuntimeError`` with git's own words."""
+    """What a git command prints, without anybody's own settings. Raises ``PipelineError`` with git's own words."""
     environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(folder), **_AS_NOBODY}
-    done = subprocess.run(  # noqa: S603 - fixed program, arguments of this module
-        ["git", *arguments],  # noqa: S607 - the system's git
-        cwd=folder,
-        input=data,
-        capture_output=True,
-        env=environment,
-        check=False,
-    )
+    try:
+        done = subprocess.run(  # noqa: S603 - fixed program, arguments of this module
+            ["git", *arguments],  # noqa: S607 - the system's git
+            cwd=folder,
+            input=data,
+            capture_output=True,
+            env=environment,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise PipelineError("git is not installed; the ladder keeps its code in a git repository") from error
     if done.returncode:
-        raise RuntimeError(f"git {arguments[0]} failed: {done.stderr.decode('utf-8', 'replace').strip()}")
+        raise PipelineError(f"git {arguments[0]} failed: {done.stderr.decode('utf-8', 'replace').strip()}")
     return done.stdout
 
 

@@ -10,27 +10,38 @@ from typing import Any
 
 import numpy as np
 
+from integrations.reference.engine import Fitted
 from integrations.reference.ladder.scene import Campaign, Scene
 from integrations.reference.stories.base import Data, Rows, Values
 
 
 def answers(scene: Scene, campaign: Campaign, data: Data) -> Rows:
     """The logits (n, classes) of a campaign's model for some data."""
-    import torch
-
-    def work() -> Any:
-        return torch.from_numpy(np.ascontiguousarray(scene.logits(campaign.fitted, data)))
-
-    seed = campaign.notes["recipe"].seed
-    kept: Any = scene.work.once(f"answers/{campaign.training.digest}-{seed}-{data.name}-{data.digest}", work)
-    given: Rows = kept.numpy()
-    return given
+    return _answers(scene, f"{campaign.training.digest}-{campaign.notes['recipe'].seed}", campaign.fitted, data)
 
 
 def quality(scene: Scene, campaign: Campaign, week: int) -> float:
     """The primary metric of a campaign's model in the traffic of a week, with the classes that became known later."""
     traffic = scene.story.stream(week)
     return scene.story.score(traffic.y, answers(scene, campaign, traffic))
+
+
+def baseline_quality(scene: Scene, week: int) -> float:
+    """The same of the simple baseline, had it answered."""
+    fitted, _, data = scene.shared["fits"]["baseline"]
+    traffic = scene.story.stream(week)
+    return scene.story.score(traffic.y, _answers(scene, f"baseline-{data.digest}", fitted, traffic))
+
+
+def _answers(scene: Scene, name: str, fitted: Fitted, data: Data) -> Rows:
+    import torch
+
+    def work() -> Any:
+        return torch.from_numpy(np.ascontiguousarray(scene.logits(fitted, data)))
+
+    kept: Any = scene.work.once(f"answers/{name}-{data.name}-{data.digest}", work)
+    given: Rows = kept.numpy()
+    return given
 
 
 def watched(scene: Scene, campaign: Campaign, data: Data) -> dict[str, Values]:

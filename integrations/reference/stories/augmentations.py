@@ -30,16 +30,12 @@ def shift(most: int) -> Augment:
 
     def change(x: Tensor, generator: torch.Generator) -> Tensor:
         sizes = x.shape[2:]
-        padded = functional.pad(x, [most, most] * len(sizes))
-        rows = torch.arange(len(x), device=x.device)
-        index: list[Tensor | slice] = []
-        for place, size in enumerate(sizes):
-            move = torch.randint(0, 2 * most + 1, (len(x),), generator=generator).to(x.device)
-            steps = move[:, None] + torch.arange(size, device=x.device)
-            index.append(steps.view(len(x), *[1] * place, size, *[1] * (len(sizes) - place - 1)))
-        rows = rows.view(-1, *[1] * len(sizes))
-        moved: Tensor = padded.movedim(1, -1)[(rows, *index)]
-        return moved.movedim(-1, 1)
+        windows = functional.pad(x, [most, most] * len(sizes))
+        for place, size in enumerate(sizes, start=2):
+            windows = windows.unfold(place, size, 1)  # every place a row can move to; a view, nothing is copied
+        moves = [torch.randint(0, 2 * most + 1, (len(x),), generator=generator).to(x.device) for _ in sizes]
+        moved: Tensor = windows[(torch.arange(len(x), device=x.device), slice(None), *moves)]
+        return moved
 
     return change
 

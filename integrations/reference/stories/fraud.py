@@ -175,7 +175,8 @@ def _between(setting: Setting, begin: float, end: float, part: int, name: str) -
 
 def source(setting: Setting) -> str:
     """Where the rows come from, in words."""
-    return f"own generator of synthetic card payments, version {transactions.VERSION}, seed {setting.seed}"
+    kept = f"every fraud and {SHARE_OF_GENUINE:.0%} of the genuine payments kept"
+    return f"own generator of synthetic card payments, version {transactions.VERSION}, seed {setting.seed}; {kept}"
 
 
 class _Chosen(nn.Module):

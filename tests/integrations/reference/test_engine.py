@@ -14,7 +14,7 @@ from torch import Tensor, nn  # noqa: E402 -- needs torch
 
 from integrations.reference.case import Family, find_case  # noqa: E402
 from integrations.reference.data import load_splits  # noqa: E402
-from integrations.reference.engine import Fitted, Loop, Recipe, fit, pick_device  # noqa: E402
+from integrations.reference.engine import Fitted, Recipe, fit, pick_device  # noqa: E402
 from integrations.reference.errors import (  # noqa: E402
     CheckpointError,
     DivergedError,
@@ -23,6 +23,7 @@ from integrations.reference.errors import (  # noqa: E402
     RecipeError,
     TrainingDataError,
 )
+from integrations.reference.loop import Loop  # noqa: E402
 from integrations.reference.models import build  # noqa: E402
 from integrations.reference.ranks import Alone  # noqa: E402
 from integrations.reference.recompute import activations_recomputed  # noqa: E402

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from math import ceil
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from integrations.reference import watching
 from integrations.reference.ladder.calendar import iso
 from integrations.reference.ladder.scene import Scene
 from integrations.reference.ladder.served import quality, reference, watched
-from integrations.reference.ladder.weeks import in_service, weekly
+from integrations.reference.ladder.weeks import in_service, weekly, weeks_in_service
 from integrations.reference.watching import Reading, Rule
 
 DAYS = 7
@@ -28,18 +29,22 @@ FELL_BY = 0.05
 TARGET = 0.9
 SEEN = 0.5
 """Share of days on which a failure must be alerted to count as seen."""
+SLIGHT_CHANGE = 0.1
+"""Population stability index up to which a feature is read as unchanged (Siddiqi 2006)."""
 MODEL_OWNER = "reference-model-oncall"
 
 
 def judge(scene: Scene, weeks: range) -> None:
-    """Alerts of the watched days with their precision, and for each week with alerts when it was decided on them."""
+    """Alerts of the watched days with their precision, and for each week with alerts when it was decided on them.
+
+    Where thresholds learn, this is done on the weeks that they learn from: those of the versions before the champion.
+    """
     learning = "DO4.5.1" in scene.rungs
+    period = range(weeks_in_service(scene)[0], weeks[0]) if learning else weeks
     names = list(scene.story.features(scene.validation.x[:2]))
-    seen = _readings(scene, weeks, names)
-    thresholds = _first_thresholds(scene, names)
+    seen, thresholds = _readings(scene, period, names), _first_thresholds(scene, names)
     scene.shared["alerting"] = {"readings": seen, "thresholds": thresholds}
-    period = [week for week in weeks if week <= learned_until(scene)] if learning else list(weeks)
-    _log(scene, period[-1], [one for one in seen if _week(one) in period], thresholds)
+    _log(scene, period[-1], seen, thresholds)
     _decisions(scene, seen, thresholds)
 
 
@@ -48,24 +53,16 @@ def improve(scene: Scene, weeks: range) -> None:
     alerting = scene.shared.get("alerting")
     if alerting is None:
         return
-    old, seen = dict(alerting["thresholds"]), list(alerting["readings"])
-    failures = _failures(scene, old)
-    detectors = dict(old)
+    old, past = dict(alerting["thresholds"]), list(alerting["readings"])
+    failures, detectors = _failures(scene, old), dict(old)
     if any(failure.before < SEEN <= failure.after for failure in failures):
         detectors |= _first_thresholds(scene, ["confidence"])
-        seen += _readings(scene, weeks, ["confidence"])
-    until = learned_until(scene)
-    past = [one for one in seen if _week(one) <= until]
+        past += _readings(scene, range(weeks_in_service(scene)[0], weeks[0]), ["confidence"])
     new = watching.recalibrated(past, detectors, target=TARGET)
-    later = [one for one in seen if _week(one) > until]
-    _log(scene, -1, later, new)
+    later = _readings(scene, weeks, list(new))
+    _log(scene, weeks[-1], later, new)
+    _decisions(scene, later, new)
     _review(scene, later, (old, new), failures)
-
-
-def learned_until(scene: Scene) -> int:
-    """Last week whose alert outcomes the thresholds learn from; half of the disturbed weeks are left to judge them."""
-    disturbed = sorted(week for week in scene.story.drift_weeks if week >= scene.champion.week)
-    return disturbed[len(disturbed) // 2] - 1 if disturbed else round(scene.champion.week / 2)
 
 
 def _week(reading: Reading) -> int:
@@ -86,16 +83,23 @@ def _readings(scene: Scene, weeks: range, names: list[str]) -> list[Reading]:
 
 
 def _wrong(scene: Scene, weeks: range) -> dict[int, bool]:
-    """Whether something was wrong in a week: a declared disturbance, or a fall of the live quality."""
-    live = {week: quality(scene, in_service(scene, week), week) for week in weeks}
-    usual = float(np.median(list(live.values())))
-    return {week: week in scene.story.drift_weeks or live[week] < usual - FELL_BY for week in weeks}
+    """Whether something was wrong in a week: a declared disturbance, or live quality below that of the version."""
+    live: dict[str, dict[int, float]] = {}
+    for week in weeks:
+        campaign = in_service(scene, week)
+        live.setdefault(campaign.key, {})[week] = quality(scene, campaign, week)
+    return {
+        week: week in scene.story.drift_weeks or value < float(np.median(list(own.values()))) - FELL_BY
+        for own in live.values()
+        for week, value in own.items()
+    }
 
 
 def _first_thresholds(scene: Scene, names: list[str]) -> dict[str, float]:
-    """Thresholds from the natural spread of a day's rows, before anything was learned."""
+    """Thresholds before anything was learned: the natural spread of a day's rows, and never below a slight change."""
     known, rows = reference(scene, scene.champion), len(scene.story.stream(-1)) // DAYS
-    return watching.natural_thresholds({name: known[name] for name in names}, rows, share=FALSE_SHARE)
+    natural = watching.natural_thresholds({name: known[name] for name in names}, rows, share=FALSE_SHARE)
+    return {name: max(limit, SLIGHT_CHANGE) for name, limit in natural.items()}
 
 
 def _log(scene: Scene, week: int, seen: list[Reading], thresholds: dict[str, float]) -> None:
@@ -167,7 +171,7 @@ def _review(
 ) -> None:
     """The review of what was missed, of the detectors added, and of the thresholds before and after."""
     old, new = thresholds
-    run, until = weekly(scene, -1), scene.calendar.day(learned_until(scene) + 1)
+    run, until = weekly(scene, -1), scene.calendar.day(ceil(scene.champion.week))
     before = watching.alerts([one for one in later if one.rule in old], old)
     after = watching.alerts(later, new)
     run.report("monitoring_review", {"alerts": len(after), "learned_until": until}, [asdict(one) for one in failures])
@@ -184,10 +188,8 @@ def _review(
             "before": _in_words(before),
             "after": _in_words(after),
             "missed": _weeks_in_words(scene, watching.missed(later, new)),
-            "incidents": _table(_incident_rows(scene, scene.shared["alerting"]["readings"], old)),
-            "failures": _table(
-                f"| {one.name} | {one.before:.0%} | {one.after:.0%} |" for one in failures
-            ),
+            "incidents": _table(_incident_rows(scene, later, new)),
+            "failures": _table(f"| {one.name} | {one.before:.0%} | {one.after:.0%} |" for one in failures),
             "added": ", ".join(sorted(new.keys() - old.keys())) or "none was needed",
         },
         evidence=("monitor-1#monitor/alert_precision", "monitor-1#reports/monitoring_review.json"),
@@ -209,11 +211,11 @@ def _table(rows: Iterable[str]) -> str:
 
 
 def _incident_rows(scene: Scene, seen: list[Reading], thresholds: dict[str, float]) -> Iterator[str]:
-    """Each incident on record, and whether a drift rule alerted in its week or the one before."""
+    """Each incident on record, and whether a drift rule alerted in its week or the one before, for whatever reason."""
     weeks = {_week(alert) for alert in watching.alerts(seen, thresholds)}
     if not scene.book.incidents:
         yield "| none on record | | |"
     for row in scene.book.incidents:
         week = int(np.floor((row["opened_at"] - scene.calendar.at(0)) / WEEK_MS))
-        told = "yes" if weeks & {week - 1, week} else "no, the service levels told"
+        told = "yes" if weeks & {week - 1, week} else "no"
         yield f"| {row['incident']} | {iso(row['opened_at'])[:10]} | {told} |"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from integrations.reference import counting
+from integrations.reference import counting, pictures
 from integrations.reference.ladder.book import Run
 from integrations.reference.ladder.scene import Scene, Whole
 from integrations.reference.ladder.trials import design, open_study, study_data, trial
@@ -25,6 +25,12 @@ QUALITY_TOLERANCE = 0.01
 """Difference of the primary metric below which two designs count as equally good."""
 TRIALS = 10
 PARITY_KINDS = ("ddp",)
+_UNITS = {
+    "size": "size_mb",
+    "throughput": "throughput_rows_per_s",
+    "memory": "memory_mb",
+    "generalisation_gap": "generalisation_gap",
+}
 
 
 def perform(scene: Scene) -> None:
@@ -130,6 +136,8 @@ def _matrix(scene: Scene) -> None:
             row["loss_tolerance"] = LOSS_TOLERANCE * plain
         rows.append(row)
     scene.champion.run.report("optimisation_matrix", {"rows_trained": len(data)}, rows)
+    shown = [{_UNITS.get(key, key): row[key] for key in ("technique", *_UNITS)} for row in rows]
+    study.parent.artifacts["figures/optimisation_matrix.png"] = pictures.optimisation_matrix(shown)
 
 
 def _parity(scene: Scene) -> None:
@@ -188,6 +196,7 @@ def _tuning(scene: Scene) -> None:
             variant = variant.changed(factor, value)
         run = study.child(f"trial {number}", variant, row["values"])
         run.tags["dlemm.pareto"] = str(row["front"]).lower()
+    study.parent.artifacts["figures/pareto_front.png"] = _front(story.primary, rows)
     before, after = rows[0]["values"], cheapest_as_good(story, rows, QUALITY_TOLERANCE)["values"]
     study.parent.metrics(
         {
@@ -199,3 +208,12 @@ def _tuning(scene: Scene) -> None:
             "tuning/front_size": sum(row["front"] for row in rows),
         }
     )
+
+
+def _front(primary: str, rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """The trials by training cost and quality, as a picture."""
+    points = [
+        {"name": f"trial {number}", "operations": row["values"]["train/flops"], primary: row["values"][primary]}
+        for number, row in enumerate(rows, start=1)
+    ]
+    return pictures.pareto_front(points, cost="operations", quality=primary, chosen="trial 1")

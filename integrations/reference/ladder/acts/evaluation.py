@@ -47,10 +47,8 @@ def perform_late(scene: Scene) -> None:
     """Every closed incident of the model becomes a regression test."""
     if "MD4.5.1" not in scene.rungs:
         return
-    names = []
-    for row in scene.book.incidents:
-        if row.get("closed_at") is not None and row.get("kind", "model") == "model":
-            names.append(_regression(scene, str(row["incident"]), int(row["opened_at"])))
+    closed = [row for row in scene.book.incidents if row["closed_at"] is not None and row["kind"] == "model"]
+    names = [_regression(scene, row["incident"], row["opened_at"]) for row in closed]
     months = sorted(int(row["opened_at"]) for row in scene.book.incidents)
     half = (scene.calendar.at(-25) + scene.calendar.now) // 2
     facts = {
@@ -61,7 +59,7 @@ def perform_late(scene: Scene) -> None:
         "second_half": sum(at >= half for at in months),
         "days": REGRESSION_DAYS,
     }
-    evidence = tuple(f"regression-{row['incident']}" for row in scene.book.incidents if row.get("closed_at"))
+    evidence = tuple(f"regression-{row['incident']}" for row in closed)
     scene.book.document("MD4.5.1", dated=scene.calendar.at(-1), facts=facts, evidence=evidence)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from integrations.reference import counting, judging
+from integrations.reference import counting, judging, pictures
 from integrations.reference.explain import integrated_gradients, overlap, random_maps, spatial
 from integrations.reference.ladder.book import Run
 from integrations.reference.ladder.scene import Campaign, Scene, Whole
@@ -177,7 +177,8 @@ def _explain(scene: Scene, campaign: Campaign) -> None:
 
 def _explained(scene: Scene, campaign: Campaign) -> dict[str, bytes]:
     """Maps of what speaks for class 1 in the fixed sample, by integrated gradients, and a page that tells of them."""
-    sample = _marked(scene)[0].take(np.arange(FIXED_SAMPLE))
+    marked, regions = _marked(scene)
+    sample = marked.take(np.arange(FIXED_SAMPLE))
     maps = spatial(integrated_gradients(campaign.fitted.model, sample.x, 1))
     file = io.BytesIO()
     np.save(file, maps.astype(np.float32))
@@ -186,7 +187,12 @@ def _explained(scene: Scene, campaign: Campaign) -> dict[str, bytes]:
         "cases": sample.row_hashes(),
         "strongest_point": [list(map(int, np.unravel_index(one.argmax(), one.shape))) for one in maps],
     }
-    return {"explain/maps.npy": file.getvalue(), "explain/sample.json": (json.dumps(about, indent=1) + "\n").encode()}
+    names = [f"case {number}" for number in range(1, FIXED_SAMPLE + 1)]
+    return {
+        "explain/maps.npy": file.getvalue(),
+        "explain/sample.json": (json.dumps(about, indent=1) + "\n").encode(),
+        "explain/overlays.png": pictures.map_overlays(sample.x[:, 0], maps, names, regions=regions[:FIXED_SAMPLE]),
+    }
 
 
 def _marked(scene: Scene) -> tuple[Data, Flags]:

@@ -6,6 +6,7 @@ retraining are the rows of its training data that had passed through the service
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -195,7 +196,7 @@ def _speed_and_yield(scene: Scene) -> None:
     """How long feedback took, and what each retraining gained over the champion before it, with an interval."""
     for campaign in scene.campaigns[1:]:
         name = f"lag/{campaign.training.digest}-{scene.campaigns[campaign.number - 2].training.digest}"
-        lag = scene.work.once(name, lambda campaign=campaign: lag_days(scene, campaign))
+        lag = scene.work.once(name, partial(lag_days, scene, campaign))
         campaign.run.metric("dq/feedback_lag_days", lag, at=campaign.run.start_at)
         gain = duel(scene, campaign)
         logged = {point.key for point in campaign.run.points}

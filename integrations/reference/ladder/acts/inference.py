@@ -11,7 +11,7 @@ import torch
 
 from integrations.reference import export, latency
 from integrations.reference.ladder.book import Run
-from integrations.reference.ladder.packages import TOLERANCE, compressed, program, serving
+from integrations.reference.ladder.packages import TOLERANCE, compressed, digest_of, program, serving
 from integrations.reference.ladder.scene import Campaign, Scene
 
 TARGETS = (1, 2)
@@ -31,7 +31,7 @@ def search(scene: Scene) -> None:
     found = {campaign.number: _search(scene, campaign) for campaign in scene.campaigns[-VERSIONS:]}
     parent, best = found[scene.champion.number]
     choice = best[TARGETS[0]]
-    before, after = scene.work.once(f"live-gain/{scene.champion.week:.2f}", lambda: _live(scene, choice))
+    before, after = scene.work.once(f"live-gain/{digest_of(scene.champion.fitted)}", lambda: _live(scene, choice))
     parent.metrics({"live/latency_p95_ms_before": before, "live/latency_p95_ms_after": after})
     scene.book.document(
         "DO2.5.1",
@@ -62,7 +62,7 @@ def _search(scene: Scene, campaign: Campaign) -> tuple[Run, dict[int, _Choice]]:
     name = f"inference search for version {campaign.number}"
     parent = scene.book.run(key, name, start_at=start, end_at=start + 90_000)
     parent.tags |= {"dlemm.stage": "optimise_inference", "dlemm.trigger": "ci", "dlemm.pipeline": "inference-search"}
-    measured = scene.work.once(f"inference/{campaign.week:.2f}", lambda: _measured(scene, campaign))
+    measured = scene.work.once(f"inference/{digest_of(campaign.fitted)}", lambda: _measured(scene, campaign))
     for place, row in enumerate(measured):
         begin = start + 1000 * (place + 1)
         name = f"{row['runtime']} {row['precision']}, {row['threads']} thread(s)"

@@ -11,7 +11,7 @@ from math import ceil
 
 import numpy as np
 
-from integrations.reference import watching
+from integrations.reference import pictures, watching
 from integrations.reference.ladder.acts import alerting
 from integrations.reference.ladder.book import Run
 from integrations.reference.ladder.scene import Campaign, Scene
@@ -56,6 +56,7 @@ def _watch(scene: Scene, weeks: range) -> None:
         late = [week for week in weeks if week >= -SKEW_WEEKS]
         _skew(scene, late)
         _report(scene, late)
+        _chart(scene, weeks)
     elif "DO4.2.1" in scene.rungs:
         for week in weeks[::-2]:
             _drift(scene, week)
@@ -120,6 +121,15 @@ def _report(scene: Scene, weeks: list[int]) -> None:
         found = watching.findings(reference(scene, campaign), traffic, _limits(scene))
         rows += [{"week": scene.calendar.day(week), **one.row()} for one in found]
     weekly(scene, -1).report("drift", {"statistic": "population stability index", "rows": len(rows)}, rows)
+
+
+def _chart(scene: Scene, weeks: range) -> None:
+    """Drift of every feature over the watched weeks, as a picture on the last run."""
+    runs = [weekly(scene, week) for week in weeks]
+    lines = {name: [run.value(f"drift/{name}") for run in runs] for name in _limits(scene)}
+    declared = [week for week in scene.story.drift_weeks if week in weeks]
+    chart = pictures.drift_chart(list(weeks), lines, threshold=MARKED_CHANGE, declared=declared)
+    runs[-1].artifacts["figures/drift.png"] = chart
 
 
 def _live(scene: Scene, week: int) -> None:

@@ -14,6 +14,7 @@ from integrations.reference.ladder.packages import (
     TOLERANCE,
     check_elsewhere,
     compressed,
+    digest_of,
     package,
     program,
     serving,
@@ -73,7 +74,7 @@ def _load_elsewhere(scene: Scene) -> None:
     files = campaign.run.package.files if campaign.run.package else {}
     x = scene.test.x[:CHECKED_ROWS]
     seen = scene.work.once(
-        f"elsewhere/{campaign.week:.2f}",
+        f"elsewhere/{digest_of(campaign.fitted)}",
         lambda: check_elsewhere(files, x, export.load_program(program(scene, campaign.fitted))(x)),
     )
     run = packaging_run(scene, campaign, "load-check", f"load version {campaign.number} elsewhere")
@@ -107,7 +108,7 @@ def _benchmark(scene: Scene, campaign: Campaign) -> None:
     x = scene.test.x[:256]
     file = serving(scene, campaign.fitted)
     measured = scene.work.once(
-        f"benchmark/{campaign.week:.2f}", lambda: latency.measure(export.load_onnx(file), x).metrics()
+        f"benchmark/{digest_of(campaign.fitted)}", lambda: latency.measure(export.load_onnx(file), x).metrics()
     )
     run = packaging_run(scene, campaign, "benchmark", f"benchmark version {campaign.number}")
     run.tags["dlemm.perf.hardware"] = latency.hardware()
@@ -119,7 +120,7 @@ def _parity(scene: Scene, campaign: Campaign) -> None:
     """Whether the ONNX file that is served gives what the trained network gives."""
     x, file = scene.test.x, serving(scene, campaign.fitted)
     measured = scene.work.once(
-        f"parity/{campaign.week:.2f}",
+        f"parity/{digest_of(campaign.fitted)}",
         lambda: export.parity(lambda rows: scene_logits(campaign, rows), export.load_onnx(file), x).max_abs_diff,
     )
     run = packaging_run(scene, campaign, "convert", f"convert version {campaign.number} to ONNX")
@@ -153,7 +154,7 @@ def _compress(scene: Scene, campaign: Campaign) -> None:
     """The form for small machines, judged on the test rows overall and slice by slice."""
     small, whole = compressed(scene, campaign), serving(scene, campaign.fitted)
     test = scene.test
-    judged = scene.work.once(f"judged/{campaign.week:.2f}", lambda: _judged(scene, whole, small.file))
+    judged = scene.work.once(f"judged/{digest_of(campaign.fitted)}", lambda: _judged(scene, whole, small.file))
     run = packaging_run(scene, campaign, "compress", f"compress version {campaign.number}")
     run.param(technique=small.technique, pruned_share=PRUNED_SHARE, tolerance=TOLERANCE, rows=len(test))
     run.metrics({"eval/compression_delta": judged["relative_change"]})
@@ -203,7 +204,7 @@ def _hold_to_budget(scene: Scene, campaign: Campaign, run: Run, whole: bytes, sm
     """Size, latency and unit cost of the compressed form against their budgets."""
     x = scene.test.x[:256]
     measured = scene.work.once(
-        f"budget/{campaign.week:.2f}", lambda: latency.measure(export.load_onnx(small), x).metrics()
+        f"budget/{digest_of(campaign.fitted)}", lambda: latency.measure(export.load_onnx(small), x).metrics()
     )
     used = {
         "size_share": len(small) / len(whole),

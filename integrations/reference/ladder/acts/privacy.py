@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +163,7 @@ def _deletion(scene: Scene) -> None:
         "dlemm.impact.models": Ref("model", ""),
         "dlemm.decision": "retrain",
     }
-    run.inputs += [replace_context(scene, data, "before"), replace_context(scene, remaining, "training")]
+    run.inputs += [scene.use(data, "before"), scene.use(remaining, "training")]
     left = overlap(remaining, [gone])
     scores = scene.score(scene.champion.fitted, scene.test), scene.score(fitted, scene.test)
     run.metrics({"deletion/rows_asked": DELETED, "deletion/rows_left": left, "deletion/versions_touched": len(touched)})
@@ -187,11 +186,6 @@ def _deletion(scene: Scene) -> None:
     }
     evidence = ("deletion#dlemm.decision", "deletion#deletion/rows_left")
     scene.book.document("DG5.5.1", dated=end, facts=facts, evidence=evidence)
-
-
-def replace_context(scene: Scene, data: Data, context: str) -> Any:
-    """The data as an input in that context."""
-    return scene.use(replace(data), context)
 
 
 # Once for the organisation.

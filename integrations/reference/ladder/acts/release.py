@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from integrations.reference import canary, export
+from integrations.reference.engine import Fitted
 from integrations.reference.ladder.acts import governance
 from integrations.reference.ladder.book import Ref, Run, Version
-from integrations.reference.ladder.packages import program
+from integrations.reference.ladder.packages import digest_of, program
 from integrations.reference.ladder.scene import APPROVER, RELEASER, TRAINER, Campaign, Scene, Whole
 from integrations.reference.lifecycle import load_lifecycle
 from integrations.reference.stories.base import Classes, Rows
@@ -84,7 +85,7 @@ def _approve(scene: Scene, campaign: Campaign, version: Version) -> None:
     claimed = scene.score(campaign.fitted, scene.test)
     files = campaign.run.package.files if campaign.run.package else {}
     found = scene.work.once(
-        f"second-look/{campaign.week:.2f}",
+        f"second-look/{digest_of(campaign.fitted)}",
         lambda: scene.story.score(scene.test.y, export.load_program(files[export.PROGRAM])(scene.test.x)),
     )
     run = _run(scene, campaign, "approve", f"second look at version {campaign.number}", APPROVER, hours=6)
@@ -101,7 +102,9 @@ def _approve(scene: Scene, campaign: Campaign, version: Version) -> None:
 def _shadow(scene: Scene, campaign: Campaign, version: Version) -> None:
     """The candidate answers the traffic beside the version in service; a sequential test decides."""
     weeks = _weeks_before(campaign.week)
-    seen = scene.work.once(f"shadow/{campaign.week:.2f}", lambda: shadow(scene, campaign, weeks))
+    both = [digest_of(one) for one in (_incumbent(scene, campaign), campaign.fitted)]
+    name = f"shadow/{'-'.join(both)}-{-weeks[0]}"
+    seen = scene.work.once(name, lambda: shadow(scene, campaign, weeks))
     verdict = canary.Verdict(**seen["verdict"])
     run = _run(scene, campaign, "rollout", f"shadow test of version {campaign.number}", RELEASER, hours=4)
     run.inputs += [scene.use(scene.story.stream(week), "eval") for week in weeks]
@@ -121,7 +124,7 @@ def _weeks_before(week: float) -> list[int]:
 
 def shadow(scene: Scene, campaign: Campaign, weeks: list[int]) -> dict[str, Any]:
     """Both programs answer the same requests; their losses go to the test in the order of the traffic."""
-    incumbent = scene.campaigns[campaign.number - 2].fitted if campaign.update else scene.shared["fits"]["baseline"][0]
+    incumbent = _incumbent(scene, campaign)
     champion, candidate = (export.load_program(program(scene, one)) for one in (incumbent, campaign.fitted))
     losses: list[list[canary.Losses]] = [[], []]
     for week in weeks:
@@ -137,6 +140,14 @@ def shadow(scene: Scene, campaign: Campaign, weeks: list[int]) -> dict[str, Any]
         "answered": len(old),
         "detectable": found,
     }
+
+
+def _incumbent(scene: Scene, campaign: Campaign) -> Fitted:
+    """The network in service before; before the first release that is the simple baseline."""
+    if campaign.update:
+        return scene.campaigns[campaign.number - 2].fitted
+    baseline: Fitted = scene.shared["fits"]["baseline"][0]
+    return baseline
 
 
 def _losses(logits: Rows, y: Classes) -> canary.Losses:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ def _snapshots(scene: Scene) -> list[dict[str, Any]]:
     rows = []
     for data in versions.values():
         file = folder / f"{data.sha256}.npz"
-        computed = scene.work.once(f"snapshot/{data.digest}", lambda data=data, file=file: _stored(data, file))
+        computed = scene.work.once(f"snapshot/{data.digest}", partial(_stored, data, file))
         rows.append({"file": file.name, "recorded_sha256": data.sha256, "computed_sha256": computed})
     for run in scene.trainings():
         run.tags["dlemm.data.snapshot"] = f"{data_of(scene, run).sha256}.npz"

@@ -11,13 +11,13 @@ from math import ceil, floor
 from statistics import mean
 from typing import Any
 
-from integrations.reference import staleness
+from integrations.reference import pictures, staleness
 from integrations.reference.ladder.book import Ref, Version
 from integrations.reference.ladder.calendar import WEEKS
 from integrations.reference.ladder.duels import duel
-from integrations.reference.ladder.modes import Trial, fresh_rows, tried_modes
+from integrations.reference.ladder.modes import JUDGED, Trial, fresh_rows, tried_modes
 from integrations.reference.ladder.scene import RELEASER, Campaign, Scene
-from integrations.reference.ladder.served import quality, reference, watched
+from integrations.reference.ladder.served import baseline_quality, quality, reference, watched
 from integrations.reference.monitor import drift
 from integrations.reference.staleness import Band
 from integrations.reference.watching import MARKED_CHANGE
@@ -28,8 +28,6 @@ POLICY = "policy:update-1"
 """Approver of updates that no person looks at."""
 FIRST_BY_POLICY = 4
 """Number of the first release that the policy may approve; the ones before it show how updates by hand fare."""
-TOLERATED_LOSS = 0.03
-"""Loss of the primary metric that ageing may cost before a model counts as stale."""
 RETAINED = -0.02
 """Least retention that the policy accepts."""
 NEW_ROWS = 0.1
@@ -96,16 +94,18 @@ def _ageing(scene: Scene) -> None:
     tested = {0, len(scene.campaigns) // 2, len(scene.campaigns) - 1}
     for campaign in (scene.campaigns[place] for place in sorted(tested)):
         weeks = [week for week in range(ceil(campaign.week), 0) if week not in scene.story.drift_weeks]
-        ages = {(week - campaign.training.until) * 7: quality(scene, campaign, week) for week in weeks}
+        until = campaign.training.until
+        ages = {(week - until) * 7: (quality(scene, campaign, week), baseline_quality(scene, week)) for week in weeks}
         observed += staleness.points(ages)
     bands = staleness.bands(observed)
-    limit = staleness.limit_days(bands, tolerance=TOLERATED_LOSS)
+    limit = staleness.limit_days(bands)
     start = scene.calendar.at(_TEST_WEEK)
     run = scene.book.run("staleness", "staleness test", start_at=start, end_at=start + 60_000)
     run.tags["dlemm.stage"] = "staleness"
-    run.param(tolerated_loss=TOLERATED_LOSS, frozen_models=len(tested))
+    run.param(frozen_models=len(tested), band_days=staleness.BAND_DAYS)
     for band in bands:
         run.metric("staleness/loss", band.loss, step=band.to_days)
+        run.metric("staleness/lead", band.lead.mean, step=band.to_days)
     run.metric("staleness/limit_days", limit)
     for campaign in scene.campaigns:
         if campaign.version is not None:
@@ -117,13 +117,12 @@ def _ageing(scene: Scene) -> None:
 def _staleness_document(scene: Scene, bands: list[Band], limit: int, models: int) -> None:
     facts = {
         "metric": scene.story.primary,
-        "tolerance": TOLERATED_LOSS,
         "limit": limit,
         "models": models,
         "left_out": ", ".join(scene.calendar.day(week) for week in scene.story.drift_weeks) or "none",
         "bands": "\n".join(
-            f"| {band.from_days} to {band.to_days} | {band.weeks} | {band.loss:+.4f} | "
-            f"{band.low:+.4f} to {band.high:+.4f} |"
+            f"| {band.from_days} to {band.to_days} | {band.weeks} | {band.loss:+.4f} | {band.lead.mean:+.4f} | "
+            f"{band.lead.low:+.4f} to {band.lead.high:+.4f} |"
             for band in bands
         ),
         "until": scene.calendar.day(scene.champion.training.until),
@@ -175,9 +174,11 @@ def _mode_trials(scene: Scene) -> None:
         child.param(update__mode=trial.mode, update__window_days=trial.window_days, seed=trial.seed)
         child.inputs += [scene.use(trial.data, "training"), scene.use(judged_on, "eval")]
         child.metrics({"update/quality": trial.quality, "update/rows": len(trial.data)})
-    parent.report(
-        "update_strategy", {"evaluation": judged_on.name}, [_row(scene, trial, judged_on.digest) for trial in trials]
-    )
+    lines = {trial.mode: trial.by_week for trial in trials}
+    chart = pictures.update_comparison(list(JUDGED), lines, metric=scene.story.primary)
+    parent.artifacts["figures/update_modes.png"] = chart
+    rows = [_row(scene, trial, judged_on.digest) for trial in trials]
+    parent.report("update_strategy", {"evaluation": judged_on.name}, rows)
 
 
 def _row(scene: Scene, trial: Trial, evaluation: str) -> dict[str, object]:

@@ -104,9 +104,9 @@ def _show(card, options) -> None:
         print(capability.capability, "level", capability.level.rated if capability.level else None)
         for result in capability.practices:
             level = int(result.practice.split(".")[1])
-            if level > options.step + 1 or not result.values or float(result.values.rated) >= 1:
-                if not (level > options.step and result.values and float(result.values.rated) >= 1):
-                    continue
+            full = bool(result.values) and float(result.values.rated) >= 1
+            if (level > options.step + 1 or not result.values or full) and not (level > options.step and full):
+                continue
             print(f"    {result.practice} rated {float(result.values.rated):.2f}  {result.rule}")
             for rating in result.ratings:
                 for leaf in rating.leaves:

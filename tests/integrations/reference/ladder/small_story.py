@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
+import torch
 from torch import nn
 
 from integrations.reference.engine import Recipe
@@ -19,6 +22,7 @@ from integrations.reference.ladder.scene import Scene
 from integrations.reference.ladder.workshop import Workshop
 from integrations.reference.stories.base import Classes, Data, Rows, Story, Values
 
+OPERATION = (monitoring, updates, delivery)
 NOW = 1_790_000_000_000  # a Monday in September 2026
 
 
@@ -35,7 +39,7 @@ class Small(Story):
     main = "mlp"
     stresses = ("moved", "mirrored")
     drift_weeks = (-9, -6, -3)
-    recipe = Recipe(epochs=8, patience=8, batch_size=32, learning_rate=2e-2)
+    recipe = Recipe(epochs=3, patience=3, batch_size=64, learning_rate=5e-2)
 
     def _clouds(self, name: str, rows: int, seed: int, until: float = 0.0, moved: float = 0.0) -> Data:
         generator = np.random.default_rng(seed)
@@ -72,8 +76,9 @@ class Small(Story):
         return self._clouds(stress, 300, 4, moved=4.0 if stress == "moved" else 0.0)
 
 
-def told(folder: Path, step: int, *without: str) -> Scene:
-    """The small story told up to a step by the acts of operation, with one version a release."""
+def told(folder: Path, step: int, *without: str, acts: Sequence[ModuleType] = OPERATION) -> Scene:
+    """The small story told up to a step by some acts of operation, with one version a release."""
+    torch.set_num_threads(1)
     book = Book("small", model="reference-small", common={"dlemm.project": "small"})
     work = Workshop(folder, "small")
     scene = Scene(Small(), Rungs.to(step, without), Calendar(NOW), work, book)
@@ -81,6 +86,6 @@ def told(folder: Path, step: int, *without: str) -> Scene:
     for campaign in scene.campaigns:
         tags = {"dlemm.gate.status": "passed", "dlemm.release.actor": "ci", "dlemm.approved_by": "reference-approver"}
         campaign.version = book.version(campaign.key, campaign.run.key, tags=tags)
-    for act in (monitoring, updates, delivery):
+    for act in acts:
         act.perform(scene)
     return scene

@@ -11,7 +11,15 @@ pytest.importorskip("torch")
 from integrations.connectors.repository_roles import role_of
 from integrations.reference.ladder import repository
 from integrations.reference.ladder.calendar import Calendar
-from integrations.reference.ladder.repository import APPROVER, CHANGES, DONE_BY, build, ci_jobs, files
+from integrations.reference.ladder.repository import (
+    APPROVER,
+    CHANGES,
+    DONE_BY,
+    ChangeRefusedError,
+    build,
+    ci_jobs,
+    files,
+)
 from integrations.reference.ladder.repository_checks import Checks
 from integrations.reference.ladder.repository_history import Commit, write
 from integrations.reference.ladder.rungs import Rungs
@@ -56,7 +64,7 @@ def test_without_version_control_there_is_no_history(tmp_path):
 def test_a_practice_that_is_not_done_leaves_out_its_files_and_no_others(practice):
     whole, without = files(Rungs.to(5), PROJECTS), files(Rungs.to(5, [practice]), PROJECTS)
     gone = whole.keys() - without.keys()
-    assert without.keys() < whole.keys() or practice == "MD6.2.2"
+    assert without.keys() < whole.keys()
     assert {path for path in gone if not path.startswith("integrations/")} == {
         path for path in whole if practice in repository.asked_by(path)
     }
@@ -75,6 +83,17 @@ def test_the_code_that_runs_is_the_code_that_is_kept():
     assert role_of("projects/digits/train.py") == "train"
 
 
+def test_no_program_of_the_product_passes_for_a_practice_that_is_not_done():
+    for practice, roles in {
+        "DG2.2.1": {"expectation"},
+        "DG4.1.1": {"transform", "preprocess"},
+        "MD1.5.1": {"case"},
+        "DG4.3.1": {"pipeline"},
+    }.items():
+        tree = files(Rungs.to(5, [practice]), PROJECTS)
+        assert [path for path in tree if role_of(path) in roles] == []
+
+
 def test_a_line_of_another_rung_is_left_out():
     training = "components/training.py"
     assert b"import transform" in files(Rungs.to(1), PROJECTS)[training]
@@ -86,7 +105,7 @@ def test_a_line_of_another_rung_is_left_out():
 def test_a_job_that_fails_stops_the_merge(tmp_path, monkeypatch):
     broken = {"tests/test_bad.py": b"def test_bad():\n    assert False\n", "pyproject.toml": b"[project]\nname = 'x'\n"}
     monkeypatch.setattr(repository, "files", lambda rungs, projects: dict(broken))
-    with pytest.raises(RuntimeError, match="job tests of change 1 failed"):
+    with pytest.raises(ChangeRefusedError, match="job tests of change 1 failed"):
         build(tmp_path / "repository", Rungs.to(2), CALENDAR, projects=PROJECTS)
     assert not (tmp_path / "repository").exists()
 
@@ -126,5 +145,7 @@ def test_the_checks_of_a_change_are_told_by_its_merge(tmp_path):
     rows = part.tables["repository_files"]
     marks = dict(zip(rows["path"], rows["marks"], strict=True))
     assert marks["results/junit.xml"] == "passed"
-    assert len(part.tables["secret_sightings"]) == 0 if "secret_sightings" in part.tables else True
+    sightings = part.tables.get("secret_sightings", [])
+    seen = [] if len(sightings) == 0 else [p for p in sightings["path"] if not p.startswith("integrations/")]
+    assert seen == []
     assert json.loads((tmp_path / "repository-checks" / "jobs.json").read_text("utf-8"))[0]["commit"]

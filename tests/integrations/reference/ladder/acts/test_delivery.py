@@ -19,7 +19,7 @@ Organisation = Callable[..., Whole]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("work")
 
 
@@ -28,7 +28,7 @@ def organisation(folder: Path) -> Organisation:
     def make(step: int, *without: str) -> Whole:
         scenes = {}
         for name in ("one", "two", "three"):
-            scenes[name] = told(folder, step, *without)
+            scenes[name] = told(folder, step, *without, acts=[delivery])
             scenes[name].book.project = name
         rungs = Rungs.to(step, without)
         whole = Whole(rungs, scenes["one"].calendar, Book(""), scenes)
@@ -39,8 +39,8 @@ def organisation(folder: Path) -> Organisation:
 
 
 def test_the_idea_is_dated_from_the_second_step_on_and_before_the_work(folder: Path) -> None:
-    assert "idea_at" not in told(folder, 1).book.record
-    record = told(folder, 2).book.record
+    assert "idea_at" not in told(folder, 1, acts=[delivery]).book.record
+    record = told(folder, 2, acts=[delivery]).book.record
     assert record["idea_at"] < record["started_at"] < record["data_ready_at"] < record["production_at"]
 
 
@@ -59,7 +59,7 @@ def test_comparisons_rest_on_five_releases_a_side_that_came_faster(organisation:
 
 
 def test_a_release_after_a_failed_one_is_rework(folder: Path) -> None:
-    scene = told(folder, 2)
+    scene = told(folder, 2, acts=[delivery])
     assert scene.campaigns[0].version is not None
     assert delivery._change(scene, scene.campaigns[1]) == "update"
     scene.campaigns[0].version.tags["dlemm.outcome"] = "rolled_back"
