@@ -33,7 +33,7 @@ from maturity.answers import parse_answers
 from maturity.schema import load_model
 
 STEPS = (1, 2, 3, 4, 5)
-SERVER, REPOSITORY = "mlflow", "git"
+SERVER = "mlflow"
 RECORDS = {
     "incidents": ("incident", "project", "kind", "severity", "version", "opened_at", "restored_at", "closed_at"),
     "comparisons": (
@@ -101,10 +101,19 @@ def climbing(step: int, address: str, folder: Path) -> Iterator[dict[str, Any]]:
                 last = str(news.get("message", last))
                 yield news
         if process.wait():
-            words = errors.read_text(errors="replace").strip().splitlines()
-            raise JobFailed(last or (words[-1] if words else gettext("The reference pipeline ended without a word.")))
+            raise JobFailed(last or _last_words(errors))
     finally:
         _end(process)
+
+
+def _last_words(errors: Path) -> str:
+    words = errors.read_text(errors="replace").strip().splitlines()
+    if not words:
+        return gettext("The reference pipeline ended without a word.")
+    return gettext("The reference pipeline broke off: %(words)s (all of it: %(file)s)") % {
+        "words": words[-1],
+        "file": errors,
+    }
 
 
 def _end(process: subprocess.Popen[str]) -> None:
@@ -128,7 +137,8 @@ def take(organisation: Organisation, folder: Path, address: str) -> None:
         _project(organisation, row)
     organisation.projects.exclude(key__in=[row["key"] for row in told["projects"]]).delete()
     _source(organisation, SERVER, "mlflow", {"base_url": address})
-    _source(organisation, REPOSITORY, "git", {"base_url": str(folder / "repository"), **told["repository"]})
+    for key, config in told["repositories"].items():
+        _source(organisation, key, "git", config)
     for table in RECORDS:
         _records(organisation, table, papers / "records" / f"{table}.csv")
     text = (papers / "answers.yaml").read_text("utf-8")

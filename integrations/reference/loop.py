@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from integrations.reference.checkpoints import Checkpoints
 from integrations.reference.errors import DivergedError
+from integrations.reference.feed import Drawn, ahead
 from integrations.reference.meters import MB, OperatorProfile, PeakMemory
 from integrations.reference.ranks import Alone
 from integrations.reference.recipe import Recipe
@@ -99,9 +100,10 @@ class Loop:
         losses: list[Tensor] = []
         if self.profile is not None:
             self.profile.begin()
+        feed = self.feed(batches)
         for place, rows in enumerate(batches):
             self.set_rate((number - 1) * self.steps + place)
-            losses.append(self.step(rows))
+            losses.append(self.step(rows, feed))
             if self.device.type == "cpu":  # elsewhere looking at every loss would make the device wait
                 self.expect_finite(losses[-1:], number, place)
             if self.profile is not None:
@@ -118,16 +120,24 @@ class Loop:
             raise DivergedError(self._diverged(row["validation_loss"], f"the validation after epoch {number}"))
         return {**row, "learning_rate": self.rate}
 
-    def step(self, rows: Tensor) -> Tensor:
-        """One optimiser step over one batch, in as many micro-batches as asked; this rank's part of the mean loss."""
+    def feed(self, batches: Sequence[Tensor]) -> Iterator[Drawn]:
+        """The micro-batches of batches of row numbers, drawn ahead."""
+        return ahead(self.draw, [part for rows in batches for part in self._parts(rows)])
+
+    def _parts(self, rows: Tensor) -> tuple[Tensor, ...]:
+        return rows.chunk(self.recipe.grad_accum_steps)
+
+    def step(self, rows: Tensor, feed: Iterator[Drawn]) -> Tensor:
+        """One optimiser step over a batch, in the micro-batches that come from its feed; gives this rank's part of the
+        mean loss."""
         self.optimiser.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.device)
-        parts = rows.chunk(self.recipe.grad_accum_steps)
-        for number, part in enumerate(parts, start=1):
+        parts = len(self._parts(rows))
+        for number in range(1, parts + 1):
             begin = time.perf_counter()
-            x, y = self.draw(part)
+            x, y = next(feed)
             self.clocks["input_s"] += time.perf_counter() - begin
-            with self.rank.gathering(self.model, last=number == len(parts)):
+            with self.rank.gathering(self.model, last=number == parts):
                 loss = self.loss(self.forward(x), y) / len(rows)  # of the whole batch, so sums add up to its mean
                 torch.autograd.backward(self.scaler.scale(loss * self.rank.scale))
             total += loss.detach()
@@ -141,7 +151,7 @@ class Loop:
     def draw(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """This rank's share of some rows. All are augmented, so that every rank draws the same random numbers."""
         rows = rows.to(self.device)
-        x, y = self.x[rows], self.y[rows]
+        x, y = self.x.index_select(0, rows), self.y.index_select(0, rows)
         if self.augment is not None:
             x = self.augment(x, self.generator)
         return self.rank.share(x), self.rank.share(y)

@@ -31,9 +31,11 @@ WORKER = "integrations.reference.parallel_worker"
 ROOT = Path(__file__).resolve().parents[2]
 _PATIENCE_S = 5.0
 _TOLD = re.compile(
+    _PEER_GONE="Connection closed by peer"
     r"^(\[rank\d+\]: )?(?!torch\.distributed\.elastic)[\w.]*(Error|Exception|Interrupt)\b|: Signal \d+ \("
 )
 """Lines that tell why a process failed: its own exception, or the launcher's word on a signal that ended it."""
+_PEER_GONE = "Connection closed by peer"
 _PORT_SIGNS = ("eaddrinuse", "address already in use")
 
 
@@ -123,6 +125,7 @@ def _failure(output: str, world: int, port: int) -> Exception:
             f"Port {port or 'of the rendezvous'} is taken; choose another, or 0 for a free one."
         )
     told = [line.split("]: ", 1)[-1].strip() for line in output.splitlines() if _TOLD.search(line)]
+    told.sort(key=lambda line: _PEER_GONE in line)  # that a peer is gone is what the others notice, not the cause
     reason = told[0] if told else (output.strip().splitlines() or ["no output"])[-1]
     return ParallelRunError(f"Training on {world} processes failed: {reason}")
 

@@ -131,7 +131,8 @@ def _train(data: Mapping[str, Any], device: torch.device, rank: Alone) -> Outcom
     unclipped = replace(RECIPE, clip_norm=0.0)
     with deterministic(RECIPE.seed, device):
         loop = Loop(unclipped, Transformer().to(device), training, validation, device=device, rank=rank)
-        loop.step(torch.arange(RECIPE.batch_size))
+        rows = torch.arange(RECIPE.batch_size)
+        loop.step(rows, loop.feed([rows]))
     gradients = [weights.grad for weights in loop.model.parameters() if weights.grad is not None]
     gradient = torch.cat([whole(part).flatten().cpu() for part in gradients])
     return Outcome(fit(RECIPE, Transformer, *training, *validation, device=device, rank=rank), gradient)

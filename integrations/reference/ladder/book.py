@@ -124,7 +124,7 @@ class Version:
     """A registered version: of the package of a run, in the order in which it was registered."""
 
     key: str
-    run: str  # key of its source run; empty when nobody recorded it
+    run: str  # key of its source run
     description: str = ""
     tags: dict[str, Text] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()

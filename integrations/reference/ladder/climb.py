@@ -69,14 +69,14 @@ def climb(
         with _timed(seconds, "work"):
             _work(rungs, calendar, folder, say)
         with _timed(seconds, "tell"):
-            books, _ = told(rungs, calendar, folder, lambda text: say("tell", text))
+            books, repository = told(rungs, calendar, folder, lambda text: say("tell", text))
         with _timed(seconds, "publish"):
             from integrations.reference.ladder.publish import publish
             from integrations.reference.ladder.verify import MANIFEST, manifest
 
             published = publish(books, client, prefix=prefix, say=lambda text: say("publish", text))
         with _timed(seconds, "papers"):
-            papers = write_papers(folder, rungs, prefix, books, published.versions)
+            papers = write_papers(folder, rungs, prefix, books, published.versions, repository)
             _write(papers / MANIFEST, manifest(books, published.runs, published.versions))
         _forget_now(folder)
     return Climbed(papers, len(published.runs), len(published.versions), seconds)
@@ -192,6 +192,7 @@ def write_papers(
     prefix: str,
     books: Mapping[str, Book],
     versions: Mapping[tuple[str, str], str],
+    repository: Path,
 ) -> Path:
     """Write documents, records, answers and the organisation's description; returns the folder ``papers``."""
     from integrations.reference.ladder.walk import answers, text_of
@@ -215,7 +216,7 @@ def write_papers(
         ]
         if rows:
             _write_csv(papers / "records" / f"{section}.csv", rows)
-    _write(papers / "organisation.json", _organisation(rungs, prefix, books))
+    _write(papers / "organisation.json", _organisation(rungs, prefix, books, repository))
     return papers
 
 
@@ -233,14 +234,14 @@ def _named(versions: Mapping[tuple[str, str], str], project: str, ref: Ref) -> s
     return versions[ref.project or project, ref.key]
 
 
-def _organisation(rungs: Rungs, prefix: str, books: Mapping[str, Book]) -> dict[str, Any]:
-    from integrations.reference.ladder.repository import SETTINGS
+def _organisation(rungs: Rungs, prefix: str, books: Mapping[str, Book], repository: Path) -> dict[str, Any]:
+    from integrations.reference.ladder.repository import sources
     from integrations.reference.stories import find_story
 
     return {
         "step": rungs.step,
         "without": sorted(rungs.without),
-        "repository": dict(SETTINGS),
+        "repositories": sources(repository, [project for project in books if project]),
         "projects": [
             {
                 "key": project,

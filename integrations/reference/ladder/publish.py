@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -29,6 +30,9 @@ KEY, MARK, DONE = "dlemm.ladder.key", "dlemm.ladder.sha256", "dlemm.ladder.compl
 """Tags by which a later attempt knows what is there: whose run it is, of which content, and that all of it is there."""
 _TOGETHER = 4  # requests at once
 _BATCH = 900  # metrics of one request; the server takes 1000
+_INPUTS = threading.Lock()
+"""Inputs are logged one run at a time: two requests that declare the same new dataset at once break the server's
+unique key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +128,7 @@ def _same_version(project: _Project, version: ModelVersion, key: str) -> bool:
     wanted = project.book.versions.get(key)
     if wanted is None or key in project.versions or not version.tags.get(DONE):
         return False
-    source = project.runs.get(wanted.run, "") if wanted.run else ""
-    return version.tags.get(MARK) == _digest(repr(wanted)) and (version.run_id or "") == source
+    return version.tags.get(MARK) == _digest(repr(wanted)) and version.run_id == project.runs.get(wanted.run)
 
 
 def _pages(client: MlflowClient, experiment: str) -> Iterator[ServerRun]:
@@ -197,7 +200,8 @@ def _fill(client: MlflowClient, run_id: str, run: Run) -> None:
     for begin in range(_BATCH, len(metrics), _BATCH):
         client.log_batch(run_id, metrics=metrics[begin : begin + _BATCH])
     if run.inputs:
-        client.log_inputs(run_id, [_dataset_input(use) for use in run.inputs])
+        with _INPUTS:
+            client.log_inputs(run_id, [_dataset_input(use) for use in run.inputs])
     if run.artifacts:
         with _folder(run.artifacts) as folder:
             client.log_artifacts(run_id, str(folder))
@@ -278,8 +282,8 @@ def _register(client: MlflowClient, projects: Mapping[str, _Project], project: _
 
 def _create_version(client: MlflowClient, project: _Project, version: Version) -> str:
     model = project.models.get(version.run)
-    run_id = project.runs[version.run] if version.run else None
-    source = f"models:/{model}" if model else f"runs:/{run_id}/model" if run_id else f"{project.name}/{version.key}"
+    run_id = project.runs[version.run]
+    source = f"models:/{model}" if model else f"runs:/{run_id}/model"
     tags = {KEY: version.key, MARK: _digest(repr(version))}
     made = client.create_model_version(
         project.model, source=source, run_id=run_id, tags=tags, description=version.description, model_id=model

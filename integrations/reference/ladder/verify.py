@@ -53,8 +53,6 @@ def manifest(
 
 def _primary(book: Book, key: str) -> float | None:
     """The primary metric that the source run of a version recorded; None when it recorded none."""
-    if not key:
-        return None
     run = book.runs[key]
     name = str(run.tags.get("dlemm.primary_metric", ""))
     values = [point.value for point in run.points if point.key == name]

@@ -43,7 +43,8 @@ def papers(demo: Organisation) -> Path:
         (papers / name).write_bytes(content)
     row = {"key": "digits", "name": "Digits", "experiments": ["reference-ladder/digits"]}
     row |= {"models": ["reference-ladder-digits"], "idea_at": "2026-01-01T00:00:00.000Z", "started_at": None}
-    told = {"step": 2, "without": [], "repository": {}, "projects": [row]}
+    repositories = {"git-digits": {"base_url": str(folder_of(demo) / "repository"), "project": "digits"}}
+    told = {"step": 2, "without": [], "repositories": repositories, "projects": [row]}
     (papers / "organisation.json").write_text(json.dumps(told))
     (folder_of(demo) / "repository").mkdir()
     return papers
@@ -107,7 +108,7 @@ def test_the_papers_become_projects_sources_records_and_answers(papers: Path, de
     assert (project.key, project.experiments, project.idea_at.year) == ("digits", ["reference-ladder/digits"], 2026)
     assert {source.key: source.kind for source in demo.sources.all()} == {
         "mlflow": "mlflow",
-        "git": "git",
+        "git-digits": "git",
         "incidents": "tables",
     }
     assert demo.answer_sets.first().origin == "ladder 2"

@@ -62,6 +62,7 @@ def _search(scene: Scene, campaign: Campaign) -> tuple[Run, dict[int, _Choice]]:
     name = f"inference search for version {campaign.number}"
     parent = scene.book.run(key, name, start_at=start, end_at=start + 90_000)
     parent.tags |= {"dlemm.stage": "optimise_inference", "dlemm.trigger": "ci", "dlemm.pipeline": "inference-search"}
+    parent.inputs.append(scene.use(scene.validation, "validation"))
     measured = scene.work.once(f"inference/{digest_of(campaign.fitted)}", lambda: _measured(scene, campaign))
     for place, row in enumerate(measured):
         begin = start + 1000 * (place + 1)

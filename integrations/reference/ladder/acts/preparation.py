@@ -133,9 +133,7 @@ def _augmentations(scene: Scene) -> None:
 
 def _trials(scene: Scene, methods: list[str], seeds: tuple[int, ...]) -> list[Trial]:
     """Each method and none, under each seed, on the same few rows with the same number of epochs."""
-    data = scene.story.training(-24.0)
-    data = data.take(np.arange(min(STUDY_ROWS, len(data))))
-    found = []
+    data, found = _study_data(scene), []
     for seed in seeds:
         epochs = min(STUDY_EPOCHS, scene.story.recipe.epochs)
         recipe = replace(scene.story.recipe, seed=seed, epochs=epochs, patience=epochs)
@@ -143,6 +141,11 @@ def _trials(scene: Scene, methods: list[str], seeds: tuple[int, ...]) -> list[Tr
             score, seconds = _trained(scene, f"augment/{method}-{seed}", recipe, data, method)
             found.append(Trial(method, seed, score, seconds))
     return found
+
+
+def _study_data(scene: Scene) -> Data:
+    data = scene.story.training(-24.0)
+    return data.take(np.arange(min(STUDY_ROWS, len(data))))
 
 
 def _trained(scene: Scene, name: str, recipe: Recipe, data: Data, method: str) -> tuple[float, float]:
@@ -157,6 +160,7 @@ def _study(scene: Scene, trials: list[Trial], key: str, week: float) -> None:
     parent = scene.book.run(key, "study of augmentations", start_at=start, end_at=start + step * (len(trials) + 1))
     parent.tags["dlemm.stage"] = "augmentation"
     parent.param(rows=STUDY_ROWS, epochs=STUDY_EPOCHS, trials=len(trials))
+    parent.inputs += [scene.use(_study_data(scene), "training"), scene.use(scene.validation, "validation")]
     without = {trial.seed: trial for trial in trials if trial.method == _NONE}
     for number, trial in enumerate(trials):
         begin = start + step * number

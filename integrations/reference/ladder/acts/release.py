@@ -61,9 +61,7 @@ def perform_once(whole: Whole) -> None:
 
 
 def _register(scene: Scene, campaign: Campaign) -> Version:
-    """At step 1 nobody records which run a version came from."""
-    source = campaign.run.key if scene.rungs.step > 1 else ""
-    version = scene.book.version(campaign.key, source, tags={"dlemm.project": scene.story.key})
+    version = scene.book.version(campaign.key, campaign.run.key, tags={"dlemm.project": scene.story.key})
     version.tags |= scene.shared.get("declared", {})
     version.tags |= scene.shared.get("gates", {}).get(campaign.key, {})
     version.tags |= campaign.notes.get("version_tags", {})

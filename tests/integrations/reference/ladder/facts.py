@@ -64,13 +64,13 @@ def tables_of(books: Mapping[str, Book], now: int) -> dict[str, list[dict[str, A
             ]
         for version in book.versions.values():
             name = numbers[project, version.key]
-            packaged = version.run and book.runs[version.run].package is not None
+            packaged = book.runs[version.run].package is not None
             rows["model_versions"].append(
                 {
                     "version": name,
                     "name": book.model,
                     "number": name.rpartition("/")[2],
-                    "run": run_id(project, version.run) if version.run else None,
+                    "run": run_id(project, version.run),
                     "logged_model": f"model-{run_id(project, version.run)}" if packaged else None,
                     "created_at": now,
                     "status": "READY",

@@ -32,11 +32,11 @@ def _told(folder: Path, step: int, *without: str) -> Scene:
     return scene
 
 
-def test_at_step_1_one_version_is_live_and_nobody_linked_or_approved_it(folder: Path) -> None:
+def test_at_step_1_one_version_is_live_without_an_alias_or_an_approval(folder: Path) -> None:
     (version,) = _told(folder, 1).book.versions.values()
 
     assert "dlemm.deployed_at" in version.tags
-    assert (version.run, version.aliases, "dlemm.approved_by" in version.tags) == ("", (), False)
+    assert (version.run, version.aliases, "dlemm.approved_by" in version.tags) == ("train-1", (), False)
 
 
 def test_only_the_newest_version_is_live_and_carries_the_alias(folder: Path) -> None:
