@@ -31,7 +31,6 @@ WORKER = "integrations.reference.parallel_worker"
 ROOT = Path(__file__).resolve().parents[2]
 _PATIENCE_S = 5.0
 _TOLD = re.compile(
-    _PEER_GONE="Connection closed by peer"
     r"^(\[rank\d+\]: )?(?!torch\.distributed\.elastic)[\w.]*(Error|Exception|Interrupt)\b|: Signal \d+ \("
 )
 """Lines that tell why a process failed: its own exception, or the launcher's word on a signal that ended it."""
