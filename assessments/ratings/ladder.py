@@ -77,22 +77,21 @@ def climb(job: Job, report: Report) -> None:
     refresh(job, report)
 
 
+def climbed(organisation: Organisation) -> int | None:
+    """The step climbed last; None when there is none, or its papers are just being written."""
+    try:
+        told = json.loads((folder_of(organisation) / "papers" / "organisation.json").read_text("utf-8"))
+        return int(told["step"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
 def climbing(step: int, address: str, folder: Path) -> Iterator[dict[str, Any]]:
     """Run the pipeline; gives its news, one by one. Raises ``JobFailed`` with its last sentence when it fails."""
     folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "integrations.reference", "ladder", str(step), "--json"]
-    command += ["--tracking-uri", address, "--folder", str(folder)]
     errors = folder / "errors.txt"
     with errors.open("w") as stderr:
-        process = subprocess.Popen(  # noqa: S603 - our own command line
-            command,
-            cwd=settings.BASE_DIR,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-            start_new_session=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        )
+        process = _start(step, address, folder, "--json", stdout=subprocess.PIPE, stderr=stderr, text=True)
     last = ""
     try:
         for line in process.stdout or ():
@@ -104,6 +103,27 @@ def climbing(step: int, address: str, folder: Path) -> Iterator[dict[str, Any]]:
             raise JobFailed(last or _last_words(errors))
     finally:
         _end(process)
+
+
+def climb_aloud(step: int, address: str, folder: Path) -> None:
+    """Run the pipeline, which tells the terminal itself how far it is. Raises ``JobFailed`` when it fails."""
+    folder.mkdir(parents=True, exist_ok=True)
+    process = _start(step, address, folder)
+    try:
+        status = process.wait()
+    finally:
+        _end(process)
+    if status:
+        raise JobFailed(f"the reference pipeline ended with status {status}; see its message above")
+
+
+def _start(step: int, address: str, folder: Path, *more: str, **streams: Any) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "integrations.reference", "ladder", str(step), *more]
+    command += ["--tracking-uri", address, "--folder", str(folder)]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(  # noqa: S603 - our own command line
+        command, cwd=settings.BASE_DIR, env=environment, start_new_session=True, **streams
+    )
 
 
 def _last_words(errors: Path) -> str:
@@ -143,7 +163,9 @@ def take(organisation: Organisation, folder: Path, address: str) -> None:
         _records(organisation, table, papers / "records" / f"{table}.csv")
     text = (papers / "answers.yaml").read_text("utf-8")
     answers = parse_answers(text, "answers.yaml", load_model(), projects=[row["key"] for row in told["projects"]])
-    AnswerSet.objects.create(organisation=organisation, content=answers.to_json(), origin=f"ladder {told['step']}")
+    before, content = organisation.answer_sets.first(), answers.to_json()
+    if before is None or before.content != content:
+        AnswerSet.objects.create(organisation=organisation, content=content, origin=f"ladder {told['step']}")
 
 
 def _project(organisation: Organisation, row: dict[str, Any]) -> None:

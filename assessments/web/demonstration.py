@@ -24,13 +24,12 @@ from types import FrameType
 from django.conf import settings
 from django.contrib.auth import get_user_model
 
-from assessments.evidence.models import Source
-from assessments.organisations.models import Membership, Organisation, Project
-from assessments.ratings.models import AnswerSet
-from maturity.answers import parse_answers
-from maturity.schema import load_model
+from assessments.organisations.models import Membership, Organisation
+from assessments.ratings.ladder import climb_aloud, climbed, folder_of, take
 
-KEY, ACCOUNT, PROJECT, CASE = "demo", "demo", "digits", "digits"
+KEY, ACCOUNT = "demo", "demo"
+STEP = 2
+"""The step that is climbed when nothing was climbed before."""
 START_SECONDS = 120
 
 
@@ -157,26 +156,12 @@ def stop(process: subprocess.Popen[bytes]) -> None:
             break
 
 
-def run_pipeline(address: str) -> None:
-    """Run the reference pipeline against the server; a finished story on it is reused."""
-    command = [
-        sys.executable,
-        "-m",
-        "integrations.reference",
-        "run",
-        CASE,
-        "--tracking-uri",
-        address,
-        "--project",
-        PROJECT,
-    ]
-    process = subprocess.Popen(command, cwd=settings.BASE_DIR, start_new_session=True)  # noqa: S603 - our own command
-    try:
-        status = process.wait()
-    finally:
-        stop(process)
-    if status:
-        raise DemonstrationError(f"the reference pipeline ended with status {status}; see its message above")
+def run_pipeline(demo: Organisation, address: str) -> None:
+    """Climb the ladder of the reference pipeline; one that was climbed before, to whatever step, is left as it is."""
+    folder = folder_of(demo)
+    if climbed(demo) is None:
+        climb_aloud(STEP, address, folder)
+    take(demo, folder, address)
 
 
 def run_command(*arguments: str) -> None:
@@ -188,24 +173,8 @@ def run_command(*arguments: str) -> None:
         raise DemonstrationError(f"manage.py {' '.join(arguments)} ended with status {status}; see its message above")
 
 
-def organisation(address: str) -> Organisation:
-    """The demonstration's organisation with its project, source and claims, made at the first run."""
-    demo, _ = Organisation.objects.get_or_create(key=KEY, defaults={"name": "Reference pipeline demo", "demo": True})
-    Project.objects.get_or_create(
-        organisation=demo, key=PROJECT, defaults={"name": "Handwritten digits", "experiments": ["reference/*"]}
-    )
-    Source.objects.update_or_create(
-        organisation=demo, key="mlflow", defaults={"kind": "mlflow", "config": {"base_url": address}}
-    )
-    if not demo.answer_sets.exists():
-        file = Path(__file__).parent / "demo" / "answers.yaml"
-        answers = parse_answers(file.read_text(encoding="utf-8"), file.name, load_model())
-        AnswerSet.objects.create(organisation=demo, content=answers.to_json(), origin=file.name)
-    return demo
-
-
-def ladder_organisation(key: str) -> Organisation:
-    """The organisation of a ladder, made at the first time; one that is no demonstration is refused."""
+def organisation(key: str = KEY) -> Organisation:
+    """The organisation of the reference pipeline, made at the first time; one that is no demonstration is refused."""
     found, _ = Organisation.objects.get_or_create(key=key, defaults={"name": "Reference pipeline", "demo": True})
     if not found.demo:
         raise DemonstrationError(f"{key} is no demonstration; runs of the reference pipeline never count for it")

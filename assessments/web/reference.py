@@ -6,7 +6,6 @@ by an address are looked up in what is there, never put together to a path.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from markdown_it import MarkdownIt
 from assessments.jobs.models import Job
 from assessments.jobs.work import request as ask
 from assessments.organisations.models import Organisation
-from assessments.ratings.ladder import STEPS, folder_of
+from assessments.ratings.ladder import STEPS, climbed, folder_of
 from assessments.web.access import editable_organisation_of, may_change, organisation_of
 from maturity.schema import load_model
 
@@ -59,7 +58,7 @@ def page(request: HttpRequest, key: str) -> HttpResponse:
     context = {
         "organisation": organisation,
         "steps": [(level, OUTLAST[level.number]) for level in load_model().levels if level.number in STEPS],
-        "climbed": _climbed(organisation),
+        "climbed": climbed(organisation),
         "shelves": list(_shelves(_papers(organisation))),
         "may_change": may_change(request, organisation),
         "open": Job.objects.open().filter(organisation=organisation, kind="ladder").first(),
@@ -107,14 +106,6 @@ def _demonstration(request: HttpRequest, key: str) -> Organisation:
 
 def _papers(organisation: Organisation) -> Path:
     return folder_of(organisation) / "papers"
-
-
-def _climbed(organisation: Organisation) -> int | None:
-    """The step climbed last; None when there is none, or its papers are just being written."""
-    try:
-        return int(json.loads((_papers(organisation) / "organisation.json").read_text("utf-8"))["step"])
-    except (OSError, ValueError, KeyError):
-        return None
 
 
 def _file(organisation: Organisation, *names: str) -> Path:

@@ -13,12 +13,13 @@ from collections.abc import Iterator
 DISK_FULL_SIGNS = ("no space left", "database or disk is full", "disk quota exceeded")
 UNREACHABLE_SIGNS = ("failed with exception", "max retries exceeded", "connection refused", "connection aborted")
 REFUSED_SIGNS = ("error code 401", "error code 403", "error 401", "error 403", "unauthorized", "permission_denied")
+_LOCKED = "pip install -r requirements-reference.txt"
 LIBRARIES = {
     "torch": "pip install torch",
-    "mlflow": "pip install -r requirements-reference.txt",
-    "sklearn": "pip install -r requirements-reference.txt",
-    "fastapi": "pip install -r requirements-reference.txt",
-    "uvicorn": "pip install -r requirements-reference.txt",
+    **dict.fromkeys(
+        ("mlflow", "sklearn", "uvicorn", "onnx", "onnxruntime", "onnxscript", "optuna", "pandera", "cleanlab"), _LOCKED
+    ),
+    **dict.fromkeys(("pydicom", "scipy", "matplotlib", "coverage", "pytest"), _LOCKED),
 }
 
 
@@ -39,6 +40,11 @@ class CredentialsRefusedError(PipelineError):
 class MissingLibraryError(PipelineError):
     """A library of the pipeline is not installed."""
 
+    @classmethod
+    def of(cls, error: ModuleNotFoundError) -> MissingLibraryError:
+        """The sentence for a module that could not be imported."""
+        return cls(f"{error.name} is not installed; install it with: {LIBRARIES.get(error.name or '', _LOCKED)}")
+
 
 class PortUnavailableError(PipelineError):
     """The serving process got no port, or never answered on it."""
@@ -54,10 +60,6 @@ class AlreadyRunningError(PipelineError):
 
 class DeletedExperimentError(PipelineError):
     """Somebody deleted the experiment of the story on purpose; it is not ours to bring back."""
-
-
-class UnknownCaseError(PipelineError):
-    """No case has that name."""
 
 
 class RecipeError(PipelineError):
@@ -84,13 +86,7 @@ class ParallelRunError(PipelineError):
     """The processes of a training on several processes failed, or did not end in time."""
 
 
-class StoryStoppedError(PipelineError):
-    """The pipeline worked and said no: the data check failed or no candidate passed its gate."""
-
-    exit_code = 1
-
-
-class InterruptedStoryError(PipelineError):
+class StoppedError(PipelineError):
     """A person or the system asked the process to stop."""
 
     exit_code = 130
@@ -109,7 +105,7 @@ def explain(error: BaseException, *, tracking_uri: str = "the tracking server") 
         if isinstance(link, PipelineError):
             return link
         if isinstance(link, KeyboardInterrupt):
-            return InterruptedStoryError("Interrupted; open runs were ended as KILLED and nothing is left running.")
+            return StoppedError("Interrupted; open runs were ended as KILLED and nothing is left running.")
         if known := _explain_one(link, tracking_uri):
             return known
     return None
@@ -121,7 +117,7 @@ def _explain_one(error: BaseException, tracking_uri: str) -> PipelineError | Non
         where = f" ({error.filename})" if error.filename else ""
         return DiskFullError(f"The disk of this machine is full{where}; free some space and run again.")
     if isinstance(error, ModuleNotFoundError) and error.name in LIBRARIES:
-        return MissingLibraryError(f"{error.name} is not installed; install it with: {LIBRARIES[error.name]}")
+        return MissingLibraryError.of(error)
     if not _is_from_mlflow(error):
         return None
     if any(sign in text for sign in DISK_FULL_SIGNS):

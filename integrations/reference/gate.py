@@ -1,17 +1,12 @@
-"""The release gate: a versioned file of thresholds, and the verdict of one candidate against it.
+"""The release gate: thresholds on measured metrics, and the verdict on one candidate.
 
-Takes measured metrics, gives a verdict with every rule that does not hold. A metric that was not measured fails its
-rule: silence is no pass.
+A metric that was not measured fails its rule: silence is no pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-import yaml
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,34 +30,6 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class ServiceLevel:
-    """Limits for the version in service: milliseconds and shares."""
-
-    latency_p95_ms: float
-    error_rate: float
-    availability: float
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """The thresholds of a case, as its file states them."""
-
-    id: str
-    version: int
-    release: tuple[Rule, ...]
-    challenger: tuple[Rule, ...]
-    parity_tolerance: float
-    service_level: ServiceLevel
-    drift_psi: float
-    accuracy_drop: float
-
-    @property
-    def name(self) -> str:
-        """Value of the tag ``dlemm.gate.policy``."""
-        return f"{self.id}/{self.version}"
-
-
-@dataclass(frozen=True, slots=True)
 class Verdict:
     """The outcome of a gate; passed exactly when no rule is broken."""
 
@@ -79,20 +46,6 @@ class Verdict:
         return "passed" if self.passed else "failed"
 
 
-def load_policy(file: str) -> Policy:
-    """Read a thresholds file that lies beside this module; an unknown or missing key is a ``TypeError``."""
-    content: dict[str, Any] = yaml.safe_load((Path(__file__).parent / file).read_text(encoding="utf-8"))
-    return Policy(
-        release=tuple(Rule(**rule) for rule in content.pop("release")),
-        challenger=tuple(Rule(**rule) for rule in content.pop("challenger")),
-        service_level=ServiceLevel(**content.pop("service_level")),
-        **content.pop("watch"),
-        **content,
-    )
-
-
-def judge(policy: Policy, metrics: Mapping[str, float], *, challenger: bool = False) -> Verdict:
-    """Hold the metrics of a candidate to the release rules, and to the challenger rules when it replaces another."""
-    rules = policy.release + (policy.challenger if challenger else ())
-    broken = (rule.broken_by(metrics) for rule in rules)
-    return Verdict(policy.name, tuple(reason for reason in broken if reason))
+def judge(policy: str, rules: Iterable[Rule], metrics: Mapping[str, float]) -> Verdict:
+    """Hold metrics to the rules of a policy, which is named by id and version such as ``release-gate/1``."""
+    return Verdict(policy, tuple(reason for rule in rules if (reason := rule.broken_by(metrics))))

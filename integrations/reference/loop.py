@@ -18,7 +18,6 @@ from torch.nn import functional
 
 from integrations.reference.checkpoints import Checkpoints
 from integrations.reference.errors import DivergedError
-from integrations.reference.feed import Drawn, ahead
 from integrations.reference.meters import MB, OperatorProfile, PeakMemory
 from integrations.reference.ranks import Alone
 from integrations.reference.recipe import Recipe
@@ -27,8 +26,13 @@ Augment = Callable[[Tensor, torch.Generator], Tensor]
 """Changes a batch (b, ...) of training rows; the generator is the loop's own."""
 Measure = Callable[[npt.NDArray[np.int64], npt.NDArray[np.float32]], Mapping[str, float]]
 """More metrics of an epoch, from the validation classes (m,) and their logits (m, classes)."""
+Drawn = tuple[Tensor, Tensor]
+"""Rows (b, ...) and classes (b,)."""
 EVALUATED = 4096
 """Rows that are evaluated at once."""
+BLOCK_BYTES = 2**19
+"""Batches are drawn and augmented together as far as they fit into so many bytes: each costs less than alone, and what
+was just written is still near the processor when it is learned from."""
 
 
 class Loop:
@@ -121,8 +125,14 @@ class Loop:
         return {**row, "learning_rate": self.rate}
 
     def feed(self, batches: Sequence[Tensor]) -> Iterator[Drawn]:
-        """The micro-batches of batches of row numbers, drawn ahead."""
-        return ahead(self.draw, [part for rows in batches for part in self._parts(rows)])
+        """This rank's share of the micro-batches of some batches of row numbers, several batches drawn at once."""
+        together = max(1, BLOCK_BYTES // (self.x[0].nbytes * self.recipe.batch_size))
+        for begin in range(0, len(batches), together):
+            block = batches[begin : begin + together]
+            sizes = [len(part) for rows in block for part in self._parts(rows)]
+            x, y = self.draw(torch.cat(list(block)))
+            for part in zip(x.split(sizes), y.split(sizes), strict=True):
+                yield self.rank.share(part[0]), self.rank.share(part[1])
 
     def _parts(self, rows: Tensor) -> tuple[Tensor, ...]:
         return rows.chunk(self.recipe.grad_accum_steps)
@@ -148,13 +158,11 @@ class Loop:
         self.scaler.update()
         return total
 
-    def draw(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """This rank's share of some rows. All are augmented, so that every rank draws the same random numbers."""
+    def draw(self, rows: Tensor) -> Drawn:
+        """Some rows, augmented. Every rank draws them all, so that every rank draws the same random numbers."""
         rows = rows.to(self.device)
         x, y = self.x.index_select(0, rows), self.y.index_select(0, rows)
-        if self.augment is not None:
-            x = self.augment(x, self.generator)
-        return self.rank.share(x), self.rank.share(y)
+        return (x if self.augment is None else self.augment(x, self.generator)), y
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (b, classes) in float32, computed in the precision of the recipe."""

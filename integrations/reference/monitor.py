@@ -1,7 +1,7 @@
 """The watch: drift of a stream against the training data, one small number per feature.
 
-Takes images and predictions of two populations, gives the population stability index and the Kolmogorov-Smirnov
-statistic per feature. Features are few and have a meaning, so that an alert says what moved.
+Takes the features of two populations, gives the population stability index and the Kolmogorov-Smirnov statistic of
+each. Features are few and have a meaning, so that an alert says what moved.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-
-from integrations.reference.data import Images
 
 BINS = 8
 FLOOR = 1e-3  # smallest share of a bin, so that an empty bin gives a large number and not an infinite one
@@ -26,20 +24,6 @@ class Drift:
 
     psi: float  # 0 = same; above 0.25 is read as a marked change
     ks: float  # largest distance of the two distribution functions, 0 to 1
-
-
-def features(images: Images, confidence: npt.ArrayLike) -> dict[str, Values]:
-    """The watched features of images (n, 1, 8, 8) and of the confidence (n,) of the predictions made on them."""
-    ink = images[:, 0].astype(np.float64)  # (n, 8, 8)
-    total = np.maximum(ink.sum(axis=(1, 2)), 1e-9)  # (n,)
-    rows, columns = np.arange(ink.shape[1]), np.arange(ink.shape[2])
-    return {
-        "ink": ink.mean(axis=(1, 2)),
-        "centre_row": (ink.sum(axis=2) @ rows) / total,  # pixels from the top
-        "centre_column": (ink.sum(axis=1) @ columns) / total,  # pixels from the left
-        "contrast": ink.std(axis=(1, 2)),
-        "confidence": np.asarray(confidence, dtype=np.float64),
-    }
 
 
 def population_stability_index(reference: npt.ArrayLike, current: npt.ArrayLike, *, bins: int = BINS) -> float:

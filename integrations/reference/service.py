@@ -386,6 +386,6 @@ async def _burst(host: str, port: int, rows: Rows, count: int) -> list[int]:
 
 
 def _hardware() -> dict[str, str]:
-    from integrations.reference.endpoint import hardware
+    from integrations.reference.latency import hardware
 
     return {"hardware": hardware()}

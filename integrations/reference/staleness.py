@@ -11,13 +11,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
-from integrations.reference.evaluate import Interval, bootstrap
+import numpy as np
+import numpy.typing as npt
 
 BAND_DAYS = 28
 LEAST_WEEKS = 3
 """Observations that a band needs to carry a limit."""
 FRESH_WEEKS = 4
 """The first weeks of a model, whose mean quality stands for the model while fresh."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean and its 95 % percentile bootstrap interval."""
+
+    mean: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +82,11 @@ def limit_days(found: Sequence[Band]) -> int:
             break
         allowed = band.to_days
     return allowed
+
+
+def bootstrap(values: npt.ArrayLike, *, seed: int = 0, resamples: int = 2000) -> Interval:
+    """Mean of the values (n,) with its percentile bootstrap interval (Efron 1979), seeded."""
+    sample = np.asarray(values, dtype=np.float64)
+    draws = np.random.default_rng(seed).integers(0, len(sample), size=(resamples, len(sample)))
+    low, high = np.quantile(sample[draws].mean(axis=1), [0.025, 0.975])
+    return Interval(float(sample.mean()), float(low), float(high))

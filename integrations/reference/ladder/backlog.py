@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from integrations.reference.ladder.asked import load_model
 from integrations.reference.ladder.calendar import iso
 from integrations.reference.ladder.rungs import STEPS, level_of
 from integrations.reference.ladder.scene import Scene, Whole
@@ -56,8 +57,6 @@ def items(whole: Whole) -> list[Item]:
 
 def _gaps(whole: Whole) -> list[tuple[str, str]]:
     """Practices that are not done: left-out ones, then the first of the next level in each capability."""
-    from maturity.schema import load_model
-
     left_out = [(key, "take up what was left out") for key in sorted(whole.rungs.without)]
     if whole.rungs.step == STEPS[-1]:
         return left_out

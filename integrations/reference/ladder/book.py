@@ -7,6 +7,7 @@ to another by ``Ref``, which becomes a run id or ``name/number`` when that is kn
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -24,6 +25,7 @@ class Ref:
 
 
 Text = str | Ref
+_NAME = re.compile(r"[\w./: -]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,9 @@ class Run:
     package: Package | None = None
 
     def metric(self, key: str, value: float, *, at: int | None = None, step: int = 0) -> None:
-        """Log a number, at the end of the run unless told otherwise."""
+        """Log a number, at the end of the run unless told otherwise; ``ValueError`` for a name no server takes."""
+        if not _NAME.fullmatch(key):
+            raise ValueError(f"{key!r} is no name of a metric")
         self.points.append(Point(key, float(value), self.end_at if at is None else at, step))
 
     def metrics(self, values: Mapping[str, float], *, at: int | None = None) -> None:

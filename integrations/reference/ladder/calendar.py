@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-WEEKS = 25
-"""Weeks that the story lasts; all of it lies within the window of 180 days that the model looks at."""
+WEEKS = 24.5
+"""Weeks that the story lasts from the start of a project; all of it lies within the window of 180 days that the model
+looks at, whatever the weekday."""
 FIRST_RELEASE, LAST_RELEASE = -23.0, -11.0
 """Weeks of the first and the last release. The last leaves full weeks enough to watch it."""
 _RELEASES = {1: 1, 2: 3, 3: 4, 4: 7, 5: 7}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import json
 import os
 import queue
@@ -30,7 +31,9 @@ from integrations.reference.stories import KEYS
 
 TOGETHER = 2
 """Processes that work at once; each uses one thread."""
-ROOT = Path(__file__).parents[3]
+PACKAGE = Path(__file__).parents[1]
+ROOT = PACKAGE.parents[1]
+SLOWEST_FIRST = ("digits", "nodules", "fraud")
 _STOP_SECONDS = 5.0
 _SECTIONS = ("incidents", "comparisons", "ci_runs")
 _MOMENTS = frozenset({"opened_at", "restored_at", "closed_at", "at"})
@@ -55,7 +58,14 @@ class WorkFailedError(PipelineError):
 
 
 def climb(
-    rungs: Rungs, *, tracking_uri: str, prefix: str, folder: Path, now: int, say: Say = lambda step, text: None
+    rungs: Rungs,
+    *,
+    tracking_uri: str,
+    prefix: str,
+    folder: Path,
+    now: int,
+    stories: Sequence[str] = KEYS,
+    say: Say = lambda step, text: None,
 ) -> Climbed:
     """Climb to the step of ``rungs``. ``folder`` keeps work and papers; ``now`` (ms) ends the calendar.
 
@@ -64,12 +74,14 @@ def climb(
     folder.mkdir(parents=True, exist_ok=True)
     seconds: dict[str, float] = {}
     with _alone(folder):
+        from integrations.reference.tracking import client_of
+
         client = client_of(tracking_uri)
         calendar = Calendar(_kept_now(folder, rungs, now))
         with _timed(seconds, "work"):
-            _work(rungs, calendar, folder, say)
+            _work(stories, rungs, calendar, folder, say)
         with _timed(seconds, "tell"):
-            books, repository = told(rungs, calendar, folder, lambda text: say("tell", text))
+            books, repository = told(rungs, calendar, folder, lambda text: say("tell", text), stories)
         with _timed(seconds, "publish"):
             from integrations.reference.ladder.publish import publish
             from integrations.reference.ladder.verify import MANIFEST, manifest
@@ -105,11 +117,19 @@ def told(
     return {"": whole.book, **{key: scene.book for key, scene in scenes.items()}}, repository
 
 
+def code_sha256() -> str:
+    """SHA-256 over the pipeline's own source and policies, names included."""
+    digest = hashlib.sha256()
+    for file in sorted(path for path in PACKAGE.rglob("*") if path.suffix in {".py", ".yaml"}):
+        digest.update(file.relative_to(PACKAGE).as_posix().encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
 def workshop(folder: Path, key: str, say: Callable[[str], None] = lambda text: None) -> Any:
     """The workshop of a story below the folder of a ladder: everything but the name of a piece of work is in it."""
     from integrations.reference.ladder.workshop import Workshop
     from integrations.reference.stories import find_story
-    from integrations.reference.tracking import code_sha256
 
     return Workshop(folder / "work", code_sha256() + find_story(key).fingerprint(), say)
 
@@ -117,10 +137,10 @@ def workshop(folder: Path, key: str, say: Callable[[str], None] = lambda text: N
 # The work.
 
 
-def _work(rungs: Rungs, calendar: Calendar, folder: Path, say: Say) -> None:
+def _work(stories: Sequence[str], rungs: Rungs, calendar: Calendar, folder: Path, say: Say) -> None:
     """Let processes do the work of all projects, two at a time; the slowest story first."""
     lines: queue.Queue[tuple[str, str]] = queue.Queue()
-    waiting, running = [key for key in ("nodules", "fraud", "digits") if key in KEYS], {}
+    waiting, running = sorted(stories, key=SLOWEST_FIRST.index), {}
     try:
         while waiting or running:
             while waiting and len(running) < TOGETHER:
@@ -207,7 +227,7 @@ def write_papers(
             file.write_text(text_of(document, project), encoding="utf-8")
         for run in book.runs.values():
             _write_figures(papers / "figures" / (project or "organisation"), run)
-    _write(papers / "answers.yaml", answers(books))
+    _write(papers / "answers.yaml", answers(rungs, books))
     for section in _SECTIONS:
         rows = [
             {key: _named(versions, project, value) if isinstance(value, Ref) else value for key, value in row.items()}
@@ -314,16 +334,6 @@ def _kept_now(folder: Path, rungs: Rungs, now: int) -> int:
 
 def _forget_now(folder: Path) -> None:
     (folder / "calendar.json").unlink(missing_ok=True)
-
-
-def client_of(tracking_uri: str) -> Any:
-    """A client of a server that answers. Raises ``ServerUnreachableError`` and its like."""
-    from mlflow import MlflowClient
-
-    from integrations.reference.tracking import require_server
-
-    require_server(tracking_uri)
-    return MlflowClient(tracking_uri)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,5 @@
-"""The commands of the ladder: ``ladder K``, and ``work STORY K``, which a ladder starts for each of its projects."""
+"""The commands of the ladder: ``ladder STEP``, ``run PROJECT``, ``verify``, and ``work PROJECT STEP``, which a ladder
+starts for each of its projects."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from integrations.reference.errors import InterruptedStoryError, PipelineError, explain, require_libraries
+from integrations.reference.errors import PipelineError, StoppedError, explain, require_libraries
 from integrations.reference.ladder.rungs import STEPS, Rungs, level_of
 from integrations.reference.stories import KEYS
 
@@ -20,16 +21,11 @@ def add_to(commands: Any, prefix: Any) -> None:
     """Add both commands to a parser's sub-commands; ``prefix`` checks the name prefix of experiments."""
     ladder = commands.add_parser("ladder", help="do everything that a level of the model asks, and leave its traces")
     ladder.add_argument("step", type=int, choices=STEPS, help="the level to climb to")
-    ladder.add_argument("--tracking-uri", required=True, help="address of the MLflow server, http(s)://...")
-    ladder.add_argument(
-        "--experiment-prefix",
-        type=prefix,
-        default="reference-ladder",
-        help="experiments are PREFIX/PROJECT, and what an earlier ladder left there is replaced (%(default)s)",
-    )
-    ladder.add_argument("--folder", type=Path, default=FOLDER, help="where work and papers are kept (%(default)s)")
-    ladder.add_argument("--without", nargs="*", type=_practice, default=[], metavar="PRACTICE", help="broken rungs")
-    ladder.add_argument("--json", action="store_true", help="one JSON line for each piece of news")
+    _add_climbing(ladder, prefix)
+    run = commands.add_parser("run", help="the same for one project alone")
+    run.add_argument("project", choices=KEYS)
+    run.add_argument("--step", type=int, choices=STEPS, default=3, help="the level to climb to (%(default)s)")
+    _add_climbing(run, prefix)
     verify = commands.add_parser("verify", help="is what a ladder published still there, and does it still hold?")
     verify.add_argument("--tracking-uri", required=True, help="address of the MLflow server, http(s)://...")
     verify.add_argument("--folder", type=Path, default=FOLDER, help="folder of the ladder (%(default)s)")
@@ -41,6 +37,19 @@ def add_to(commands: Any, prefix: Any) -> None:
     work.add_argument("--without", nargs="*", type=_practice, default=[])
 
 
+def _add_climbing(parser: Any, prefix: Any) -> None:
+    parser.add_argument("--tracking-uri", required=True, help="address of the MLflow server, http(s)://...")
+    parser.add_argument(
+        "--experiment-prefix",
+        type=prefix,
+        default="reference-ladder",
+        help="experiments are PREFIX/PROJECT, and what an earlier ladder left there is replaced (%(default)s)",
+    )
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where work and papers are kept (%(default)s)")
+    parser.add_argument("--without", nargs="*", type=_practice, default=[], metavar="PRACTICE", help="broken rungs")
+    parser.add_argument("--json", action="store_true", help="one JSON line for each piece of news")
+
+
 def _practice(text: str) -> str:
     try:
         level_of(text)
@@ -50,7 +59,7 @@ def _practice(text: str) -> str:
 
 
 def climb(options: argparse.Namespace) -> int:
-    """Run ``ladder``; whatever happens becomes one sentence and an exit code."""
+    """Run ``ladder`` or ``run``; whatever happens becomes one sentence and an exit code."""
     from integrations.reference.ladder.display import pick
 
     begin = time.perf_counter()
@@ -61,7 +70,7 @@ def climb(options: argparse.Namespace) -> int:
             known = explain(error, tracking_uri=options.tracking_uri)
             if known is None:
                 raise
-            state = "interrupted" if isinstance(known, InterruptedStoryError) else "failed"
+            state = "interrupted" if isinstance(known, StoppedError) else "failed"
             return _failed(display, options, state, known, time.perf_counter() - begin)
         display.close("finished", message, time.perf_counter() - begin)
     return 0
@@ -90,6 +99,7 @@ def _climb(options: argparse.Namespace, say: Any) -> str:
             prefix=options.experiment_prefix,
             folder=options.folder.resolve(),
             now=round(time.time() * 1000),
+            stories=[options.project] if options.command == "run" else KEYS,
             say=say,
         )
     parts = ", ".join(f"{name} {spent:.0f} s" for name, spent in done.seconds.items())
@@ -104,9 +114,8 @@ def verify(options: argparse.Namespace) -> int:
     try:
         require_libraries()
         prepare()
-        from integrations.reference.ladder.climb import client_of
         from integrations.reference.ladder.verify import faults
-        from integrations.reference.tracking import quiet_libraries
+        from integrations.reference.tracking import client_of, quiet_libraries
 
         with quiet_libraries():
             found = list(faults(options.folder / "papers", client_of(options.tracking_uri)))

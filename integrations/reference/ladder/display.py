@@ -57,10 +57,13 @@ class LiveDisplay:
 
 
 class LineDisplay:
-    """Lines of text, or JSON objects, one for each piece of news."""
+    """JSON objects, one for each piece of news; or lines of text, for each step one in ``EVERY_S`` at the most."""
+
+    EVERY_S = 5.0
 
     def __init__(self, out: TextIO, *, as_json: bool) -> None:
         self.out, self.as_json = out, as_json
+        self.told: dict[str, float] = {}
 
     def __enter__(self) -> LineDisplay:
         return self
@@ -71,6 +74,10 @@ class LineDisplay:
         """Nothing is open."""
 
     def say(self, step: str, text: str) -> None:
+        now = time.monotonic()
+        if not self.as_json and now < self.told.get(step, -self.EVERY_S) + self.EVERY_S:
+            return
+        self.told[step] = now
         self._line({"event": "work", "step": step, "doing": text}, f"{step}: {text}")
 
     def close(self, state: str, message: str, seconds: float) -> None:

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from integrations.reference.errors import PipelineError
+from integrations.reference.ladder.asked import Check, Model, Practice, load_model
 from integrations.reference.ladder.walk import FOLDER
-from maturity.schema import load_model
-from maturity.structure import Check, Model, Practice
 
 PACKAGE = Path(__file__).parents[1]
 _LONGEST = 60  # lines of one function that are shown

@@ -54,7 +54,7 @@ class _Project:
     model: str
     runs: dict[str, str] = field(default_factory=dict)
     open: list[str] = field(default_factory=list)  # ids of runs opened by this attempt
-    whole: set[str] = field(default_factory=set)  # keys of runs that were there, complete
+    whole: dict[str, Mapping[str, str]] = field(default_factory=dict)  # tags of runs that were there, complete
     versions: dict[str, str] = field(default_factory=dict)  # key to number
     models: dict[str, str] = field(default_factory=dict)  # key of a run to the id of its logged model
 
@@ -113,7 +113,7 @@ def _recognise(client: MlflowClient, project: _Project) -> None:
         same = wanted is not None and run.data.tags.get(MARK) == mark_of(wanted) and run.data.tags.get(DONE)
         if same and key not in project.runs:
             project.runs[key] = run.info.run_id
-            project.whole.add(key)
+            project.whole[key] = run.data.tags
         elif key:
             client.delete_run(run.info.run_id)
     for version in client.search_model_versions(f"name = '{project.model}'"):
@@ -234,7 +234,18 @@ def _finish_runs(client: MlflowClient, projects: Mapping[str, _Project], project
         with contextlib.suppress(ValueError):
             project.open.remove(run_id)
 
+    for run in project.book.runs.values():
+        if run.key in project.whole:
+            _renew(client, projects, project, run)
     _all(finish, [run for run in project.book.runs.values() if run.key not in project.whole])
+
+
+def _renew(client: MlflowClient, projects: Mapping[str, _Project], project: _Project, run: Run) -> None:
+    """Let a run that was there name the versions and runs that stand now in the place of those that it named."""
+    there = project.whole[run.key]
+    named = {key: _resolved(projects, project, value) for key, value in run.tags.items() if isinstance(value, Ref)}
+    if changed := {key: value for key, value in named.items() if there.get(key) != value}:
+        client.log_batch(project.runs[run.key], tags=[RunTag(key, value) for key, value in changed.items()])
 
 
 def _all(work: Callable[[Run], None], runs: Iterable[Run]) -> None:
@@ -263,7 +274,7 @@ def _log_models(client: MlflowClient, project: _Project) -> None:
         project.models[run.key] = made.model_id
 
     _all(log, [run for run in project.book.runs.values() if run.key not in project.whole])
-    known = project.whole & {version.run for version in project.book.versions.values()}
+    known = project.whole.keys() & {version.run for version in project.book.versions.values()}
     if known - project.models.keys():
         for model in client.search_logged_models([project.experiment]):
             if model.tags.get(KEY) in known and model.source_run_id == project.runs[model.tags[KEY]]:

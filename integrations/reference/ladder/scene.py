@@ -8,8 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from integrations.reference.engine import Fitted, Recipe, fit, logits
 from integrations.reference.ladder.book import Book, Dataset, Run, Use, Version
 from integrations.reference.ladder.calendar import Calendar
@@ -114,11 +112,3 @@ class Whole:
     book: Book
     scenes: Mapping[str, Scene]
     repository: Path | None = None
-
-
-def interval(values: Any, *, seed: int = 0, resamples: int = 1000) -> tuple[float, float, float]:
-    """Mean of the values (n,) and its 95 % percentile bootstrap interval (Efron 1979), seeded: mean, low, high."""
-    sample = np.asarray(values, dtype=np.float64)
-    draws = np.random.default_rng(seed).integers(0, len(sample), size=(resamples, len(sample)))
-    low, high = np.quantile(sample[draws].mean(axis=1), [0.025, 0.975])
-    return float(sample.mean()), float(low), float(high)

@@ -13,8 +13,10 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from integrations.reference.ladder.asked import load_model
 from integrations.reference.ladder.book import Book, Document
 from integrations.reference.ladder.calendar import iso
+from integrations.reference.ladder.rungs import Rungs
 
 FOLDER = Path(__file__).parent / "documents"
 BY = "reference walk-through (a program)"
@@ -101,9 +103,13 @@ def _found_in(books: Mapping[str, Book], project: str, where: str) -> bool:
     return found(books[project], where)
 
 
-def answers(books: Mapping[str, Book]) -> dict[str, Any]:
-    """The whole answers file: no claims, the verdicts, and the waivers with their reasons."""
-    return {"verdicts": list(verdicts(books)), "waivers": list(_waivers(books.values()))}
+def answers(rungs: Rungs, books: Mapping[str, Book]) -> dict[str, Any]:
+    """The whole answers file: a claim for every practice that is done, the verdicts, and the waivers with reasons."""
+    return {
+        "claims": {practice: "F" for practice in load_model().practices if practice in rungs},
+        "verdicts": list(verdicts(books)),
+        "waivers": list(_waivers(books.values())),
+    }
 
 
 def _waivers(books: Iterable[Book]) -> Iterator[dict[str, Any]]:

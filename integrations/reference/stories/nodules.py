@@ -27,7 +27,7 @@ _DISTURBED = Scanner(noise_hu=100.0, kernel=0.45, offset_hu=45.0)
 _AUGMENTATIONS: dict[str, Augment] = {
     "flips": change.flip(0, 1, 2),
     "quarter_turns": change.quarter_turns(1, 2),
-    "flips_and_turns": change.both(change.flip(0, 1, 2), change.quarter_turns(1, 2)),
+    "flips_and_turns": change.cube_symmetries(),
     "shift": change.shift(1),
     "noise": change.noise(0.03),
     "intensity": change.brightness(0.05),

@@ -33,7 +33,7 @@ def _full_disk() -> OSError:
         (OSError(errno.EDQUOT, "quota", "/tmp/x"), errors.DiskFullError, "/tmp/x"),
         (ModuleNotFoundError("No module named 'torch'", name="torch"), errors.MissingLibraryError, "pip install torch"),
         (ModuleNotFoundError("No module named 'mlflow'", name="mlflow"), errors.MissingLibraryError, "pip install -r"),
-        (KeyboardInterrupt(), errors.InterruptedStoryError, "nothing is left running"),
+        (KeyboardInterrupt(), errors.StoppedError, "nothing is left running"),
         (errors.PortUnavailableError("no port"), errors.PortUnavailableError, "no port"),
     ],
 )
@@ -64,10 +64,9 @@ def test_a_fault_of_the_program_keeps_its_traceback(error: Exception) -> None:
     assert explain(error) is None
 
 
-def test_exit_codes_tell_refusal_fault_and_interruption_apart() -> None:
-    assert errors.StoryStoppedError.exit_code == 1
+def test_exit_codes_tell_fault_and_interruption_apart() -> None:
     assert errors.ServerUnreachableError.exit_code == 2
-    assert errors.InterruptedStoryError.exit_code == 130
+    assert errors.StoppedError.exit_code == 130
 
 
 def test_a_missing_library_is_found_before_anything_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:

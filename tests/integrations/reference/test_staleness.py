@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from integrations.reference import staleness
-from integrations.reference.evaluate import Interval
-from integrations.reference.staleness import Band, Point
+from integrations.reference.staleness import Band, Interval, Point
 
 pytestmark = pytest.mark.torch
 

@@ -12,6 +12,7 @@ from typing import Any
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
+from assessments.jobs.work import JobFailed
 from assessments.web import demonstration
 from assessments.web.serving import NoPort, addresses, free_socket, serve
 
@@ -36,7 +37,7 @@ class Command(BaseCommand):
                 with self._step("database"):
                     call_command("migrate", verbosity=0)
                 self._run(options)
-        except (demonstration.DemonstrationError, NoPort) as error:
+        except (demonstration.DemonstrationError, JobFailed, NoPort) as error:
             raise CommandError(str(error)) from error
         except KeyboardInterrupt:
             self.stdout.write("\nStopped; nothing is left running. What was done is kept for the next time.")
@@ -46,8 +47,8 @@ class Command(BaseCommand):
             with self._step("MLflow server"):
                 address = stack.enter_context(demonstration.mlflow_server())
             with self._step("reference pipeline"):
-                demonstration.run_pipeline(address)
-            demo = demonstration.organisation(address)
+                demo = demonstration.organisation()
+                demonstration.run_pipeline(demo, address)
             with self._step("collect"):
                 demonstration.run_command("collect", demo.key)
             with self._step("assess"):

@@ -12,8 +12,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
 from assessments.jobs.work import JobFailed
-from assessments.organisations.models import Organisation
-from assessments.ratings.ladder import STEPS, climbing, folder_of, take
+from assessments.ratings.ladder import STEPS, climb_aloud, folder_of, take
 from assessments.web import demonstration
 
 
@@ -25,7 +24,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("step", type=int, choices=STEPS, help="the level to climb to")
         parser.add_argument("--tracking-uri", default="", help="MLflow server to write to; one is started if left out")
-        parser.add_argument("--organisation", default="", help="key of the organisation (default: ladder)")
+        parser.add_argument("--organisation", default=demonstration.KEY, help="its key (default: %(default)s)")
 
     def handle(self, *args: Any, **options: Any) -> None:
         signal.signal(signal.SIGTERM, demonstration.interrupt)
@@ -40,16 +39,12 @@ class Command(BaseCommand):
             self.stdout.write("\nStopped; nothing is left running. What was done is kept for the next time.")
 
     def _climb(self, options: dict[str, Any]) -> None:
-        organisation = demonstration.ladder_organisation(options["organisation"] or "ladder")
+        organisation = demonstration.organisation(options["organisation"])
         with contextlib.ExitStack() as stack:
             address = options["tracking_uri"] or stack.enter_context(demonstration.mlflow_server())
             begin = time.monotonic()
-            self._news(organisation, options["step"], address)
+            climb_aloud(options["step"], address, folder_of(organisation))
             self.stdout.write(f"reference pipeline: {time.monotonic() - begin:.1f} s")
             take(organisation, folder_of(organisation), address)
             demonstration.run_command("collect", organisation.key)
             demonstration.run_command("assess", organisation.key)
-
-    def _news(self, organisation: Organisation, step: int, address: str) -> None:
-        for line in climbing(step, address, folder_of(organisation)):
-            self.stdout.write(str(line["message"]) if line["event"] == "end" else f"{line['step']}: {line['doing']}")

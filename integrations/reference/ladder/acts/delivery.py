@@ -14,11 +14,11 @@ from typing import Any
 from integrations.reference.ladder.acts.campaigns import lead_weeks
 from integrations.reference.ladder.acts.updates import failed
 from integrations.reference.ladder.backlog import HEAD, Item, items
-from integrations.reference.ladder.calendar import FIRST_RELEASE, LAST_RELEASE, iso
+from integrations.reference.ladder.calendar import FIRST_RELEASE, LAST_RELEASE, WEEKS, iso
 from integrations.reference.ladder.comparisons import DAY_MS, Delivery, compared, fail_rate, periods
 from integrations.reference.ladder.scene import Campaign, Scene, Whole
 
-IDEA_WEEK, START_WEEK = -27.0, -25.6
+IDEA_WEEK, START_WEEK = -27.0, -WEEKS
 """Weeks in which the request of a project was accepted for work, and in which the work began."""
 _METRICS, _BACKLOG = "delivery/metrics.json", "delivery/backlog.csv"
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from integrations.reference import judging
-from integrations.reference.gate import Rule, Verdict
+from integrations.reference.gate import Rule, judge
 from integrations.reference.ladder.book import Ref, Run
+from integrations.reference.ladder.calendar import WEEKS
 from integrations.reference.ladder.scene import Campaign, Scene
 
 GATE = "reference-gate/1"
@@ -50,7 +51,7 @@ def perform_late(scene: Scene) -> None:
     closed = [row for row in scene.book.incidents if row["closed_at"] is not None and row["kind"] == "model"]
     names = [_regression(scene, row["incident"], row["opened_at"]) for row in closed]
     months = sorted(int(row["opened_at"]) for row in scene.book.incidents)
-    half = (scene.calendar.at(-25) + scene.calendar.now) // 2
+    half = (scene.calendar.at(-WEEKS) + scene.calendar.now) // 2
     facts = {
         "title": scene.story.title,
         "tests": "\n".join(names),
@@ -118,7 +119,7 @@ def _gate(scene: Scene, campaign: Campaign, champion: Campaign | None) -> None:
     if champion is not None:
         measured["gate/delta_vs_champion"] = own - scene.score(champion.fitted, test)
     rules = [rule for rule in RULES if champion is not None or rule.metric != "gate/delta_vs_champion"]
-    verdict = Verdict(GATE, tuple(reason for rule in rules if (reason := rule.broken_by(measured))))
+    verdict = judge(GATE, rules, measured)
     run.metrics(measured)
     tags = {
         "dlemm.gate.policy": verdict.policy,

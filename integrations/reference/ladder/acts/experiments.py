@@ -20,6 +20,8 @@ TOLERANCE = 0.01
 ABSURD_RATES = (1e6, 1e7, 1e8)
 """Learning rates at the far end of a search, where the loss leaves the numbers."""
 _DAY = 86_400_000  # ms
+WITH_CASE_DAYS, FROM_SCRATCH_DAYS = 4.0, 10.25
+"""Days of the virtual calendar from the start of a project to its first baseline; the first release follows after."""
 _FIRST_WORDS = ("amusing", "bold", "calm", "dapper", "eager", "gentle", "lively", "quiet")
 _SECOND_WORDS = ("crane", "finch", "heron", "lark", "owl", "robin", "stork", "wren")
 
@@ -141,10 +143,10 @@ def _date_baseline(scene: Scene) -> None:
         return
     if "MD1.5.1" in scene.rungs:
         baseline.tags["dlemm.library_case"] = "first-baseline"
-        days = 4
+        days = WITH_CASE_DAYS
     else:
-        days = 13
-    moved = max(started + days * _DAY, scene.calendar.at(-24.6)) - baseline.start_at
+        days = FROM_SCRATCH_DAYS
+    moved = started + round(days * _DAY) - baseline.start_at
     for run in scene.book.runs.values():
         if run.tags.get("dlemm.role") == "baseline":
             _move(run, moved)

@@ -159,7 +159,7 @@ def _compress(scene: Scene, campaign: Campaign) -> None:
     run.param(technique=small.technique, pruned_share=PRUNED_SHARE, tolerance=TOLERANCE, rows=len(test))
     run.metrics({"eval/compression_delta": judged["relative_change"]})
     for name, one in small.tried.items():
-        run.metrics({f"compression/{name}/{key}": value for key, value in one.items()})
+        run.metrics({f"compression/{name.replace('+', '-')}/{key}": value for key, value in one.items()})
     campaign.notes["version_tags"] |= {
         "dlemm.compression": small.technique,
         "dlemm.compression.tolerance": str(TOLERANCE),

@@ -21,6 +21,7 @@ from integrations.connectors.report_files import report_rows
 from integrations.reference.ladder.book import Book, Ref, Run
 from integrations.reference.ladder.calendar import Calendar
 from integrations.reference.ladder.repository import sources
+from integrations.reference.ladder.rungs import Rungs
 from integrations.reference.ladder.walk import answers
 from maturity import pack
 from maturity.answers import Answers, parse_answers
@@ -206,13 +207,13 @@ def repository_parts(folder: Path, projects: Collection[str], now: int) -> tuple
     return tuple(parts)
 
 
-def score(books: Mapping[str, Book], calendar: Calendar, extra: Iterable[Part] = ()) -> Scorecard:
+def score(rungs: Rungs, books: Mapping[str, Book], calendar: Calendar, extra: Iterable[Part] = ()) -> Scorecard:
     """The scorecard of the books. ``extra``: parts of other sources, such as the repository; the streams that they
     have are left to them."""
     others = tuple(extra)
     without = {stream.stream for part in others for stream in part.statement.streams}
     model = load_model()
-    given = json.dumps(answers(books))
+    given = json.dumps(answers(rungs, books))
     said = parse_answers(given, "answers.json", model) if books else Answers()
     inputs = pack.Inputs(
         model=model,

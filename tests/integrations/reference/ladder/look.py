@@ -70,7 +70,7 @@ def _scored(options, calendar, without):
         scenes[key] = tell_project(key, rungs, calendar, work, commit=commit)
     whole = tell_organisation(rungs, calendar, scenes, repository=folder)
     books = {"": whole.book, **{key: scene.book for key, scene in scenes.items()}}
-    return score(books, calendar, parts)
+    return score(rungs, books, calendar, parts)
 
 
 def _repository(options, rungs, calendar):

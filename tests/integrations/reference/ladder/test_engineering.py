@@ -54,7 +54,8 @@ def told_and_scored(step: int, without: str = "") -> tuple[Scorecard, Whole]:
     whole = Whole(rungs, CALENDAR, Book(""), {"digits": scene}, folder)
     engineering.perform(scene)
     engineering.perform_once(whole)
-    return score({"": whole.book, "digits": book}, CALENDAR, repository_parts(folder, ["digits"], CALENDAR.now)), whole
+    parts = repository_parts(folder, ["digits"], CALENDAR.now)
+    return score(rungs, {"": whole.book, "digits": book}, CALENDAR, parts), whole
 
 
 def level(step: int, without: str = "") -> int | None:

@@ -111,6 +111,15 @@ def test_what_changed_is_replaced_and_what_is_no_longer_done_is_removed(client):
     assert client.get_model_version_by_alias("changed-digits", "champion").version == versions[0].version
 
 
+def test_a_run_that_stays_names_the_version_that_took_the_place_of_the_one_it_named(client):
+    publish({"digits": a_book()}, client, prefix="renamed")
+    changed = a_book()
+    changed.versions["train"].description = "another"
+    after = publish({"digits": changed}, client, prefix="renamed")
+    watch = active(client, "renamed")["watch"]
+    assert watch.data.tags["dlemm.model_version"] == after.versions["digits", "train"] != "renamed-digits/1"
+
+
 @pytest.mark.parametrize(
     ("method", "after"),
     [("log_batch", 1), ("log_artifacts", 0), ("create_model_version", 0), ("set_model_version_tag", 0)],

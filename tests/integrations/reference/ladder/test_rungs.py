@@ -41,9 +41,11 @@ def test_the_calendar_ends_with_the_last_monday_and_never_after_now():
     assert calendar.text(-1) == iso(calendar.at(-1))
 
 
-def test_the_whole_calendar_lies_in_the_window_of_the_model():
-    window = load_model().parameters.window_days
-    assert NOW - Calendar(NOW).at(-WEEKS) < window * 86_400_000
+@pytest.mark.parametrize("weekday", range(7))
+def test_the_whole_calendar_lies_in_the_window_of_the_model_even_if_collected_a_day_later(weekday):
+    window, day = load_model().parameters.window_days, 86_400_000
+    now = NOW + weekday * day
+    assert now + day - Calendar(now).at(-WEEKS) < window * day
 
 
 def test_every_step_releases_in_weeks_of_the_highest_and_last_in_the_same():

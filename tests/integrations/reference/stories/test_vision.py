@@ -11,7 +11,7 @@ import torch
 
 from integrations.reference.engine import fit, logits
 from integrations.reference.ladder.calendar import FIRST_RELEASE, LAST_RELEASE
-from integrations.reference.stories import find_story, nodules, phantoms
+from integrations.reference.stories import augmentations, find_story, nodules, phantoms
 from integrations.reference.stories.base import Story
 
 pytestmark = pytest.mark.torch
@@ -163,3 +163,11 @@ def test_phantoms_depend_on_their_seed_and_know_their_nodule() -> None:
     assert not (one.subsolid & (one.y == 0)).any()
     inside = one.hu[one.nodule & ~one.subsolid[:, None, None, None]]
     assert np.median(inside) > -400 > np.median(one.hu)
+
+
+def test_a_cube_is_put_in_one_of_its_32_ways_and_no_voxel_is_lost() -> None:
+    cubes = torch.arange(27.0).view(1, 1, 3, 3, 3).repeat(400, 1, 1, 1, 1)
+    turned = augmentations.cube_symmetries()(cubes, torch.Generator().manual_seed(0))
+    assert torch.equal(turned.flatten(1).sort(dim=1).values, cubes.flatten(1))
+    assert len({tuple(cube.flatten().tolist()) for cube in turned}) == 16  # mirrors and turns of one plane overlap
+    assert (turned[:, 0, 1, 1, 1] == 13).all()  # the middle stays
