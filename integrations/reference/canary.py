@@ -62,11 +62,10 @@ def decide(champion: Losses, candidate: Losses, *, alpha: float = ALPHA, margin:
     losses = np.stack([np.asarray(champion, np.float64), np.asarray(candidate, np.float64)])
     if losses.shape[1] == 0 or not ((losses >= 0) & (losses <= 1)).all():
         raise ValueError("losses lie between 0 and 1, and there is at least one")
-    difference = losses[1] - losses[0]
-    worse, safe = _wealth(difference, 0.0), _wealth(-difference, -margin)
+    worse, safe = evidence(losses[0], losses[1], margin=margin)
     hits = np.flatnonzero((worse >= 1 / alpha) | (safe >= 1 / alpha))
     decision: Decision = "undecided"
-    last = len(difference) - 1
+    last = losses.shape[1] - 1
     if len(hits):
         last = int(hits[0])
         decision = "rollback" if worse[last] >= 1 / alpha else "promote"
@@ -74,6 +73,12 @@ def decide(champion: Losses, candidate: Losses, *, alpha: float = ALPHA, margin:
     return Verdict(
         decision, last + 1, float(worse[last]), float(safe[last]), float(means[0]), float(means[1]), alpha, margin
     )
+
+
+def evidence(champion: Losses, candidate: Losses, *, margin: float = MARGIN) -> tuple[Losses, Losses]:
+    """The e-values (n,) after each request that the candidate is worse, and that it is not by the margin."""
+    difference = np.asarray(candidate, np.float64) - np.asarray(champion, np.float64)
+    return _wealth(difference, 0.0), _wealth(-difference, -margin)
 
 
 def _wealth(values: Losses, bound: float) -> Losses:

@@ -338,26 +338,3 @@ def update_comparison(
         side.margins(0.2)
         side.set(xlabel=f"mean {metric}, 95 % interval over weeks")
         return _png(figure)
-
-
-def load_test(
-    rates: Sequence[float],
-    latencies_ms: Mapping[str, Sequence[float]],
-    *,
-    limit_ms: float,
-    peak: float = 0.0,
-    title: str = "Load test",
-) -> bytes:
-    """Latency quantiles (such as p50, p95, p99) over the offered rate, with the limit and the declared peak."""
-    with _drawing() as figure_class:
-        figure = figure_class(figsize=(8.5, 4.4))
-        axes = figure.subplots()
-        for place, (name, values) in enumerate(latencies_ms.items()):
-            axes.plot(rates, values, "o-", ms=4, color=_CYCLE[place % len(_CYCLE)], label=name)
-        axes.axhline(limit_ms, color=RED, ls="--", lw=1.4, label=f"limit {limit_ms:g} ms")
-        if peak:
-            axes.axvline(peak, color=GREY, ls=":", lw=1.6, label=f"declared peak {peak:g}/s")
-        axes.set_ylim(bottom=0)
-        axes.set(xlabel="answered per second", ylabel="latency (ms)", title=title)
-        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=9)
-        return _png(figure)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import pickle
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -97,6 +99,12 @@ class Scene:
         source = data.source if "DG1.2.1" in self.rungs else ""
         schema = data.schema if "DG2.2.1" in self.rungs else ""
         return Use(Dataset(data.name, data.digest, source, schema), context, dict(tags or {}))
+
+    def picture(self, draw: Callable[..., bytes], *values: Any, **named: Any) -> bytes:
+        """A picture by a function of ``pictures``, drawn once for the values that it shows."""
+        shown = hashlib.sha256(pickle.dumps((values, named))).hexdigest()[:16]
+        drawn: bytes = self.work.once(f"picture/{draw.__name__}-{shown}", lambda: draw(*values, **named))
+        return drawn
 
     def trainings(self) -> list[Run]:
         """Every run of a training that counts as one (stages train and retrain), baseline included."""

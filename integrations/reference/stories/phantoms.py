@@ -9,11 +9,13 @@ being true.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
+
+from integrations.reference.stories import kept
 
 VERSION = "1"
 SIDE, SPACING_MM = 16, 1.5
@@ -52,9 +54,14 @@ class Phantoms:
 def draw(count: int, seed: int, scanner: Scanner | None = None) -> Phantoms:
     """Draw ``count`` blocks, half of them with a nodule."""
     scanner = scanner or Scanner()
+    settings = "-".join(f"{value:g}" for value in astuple(scanner))
+    return Phantoms(**kept.once(f"phantoms-{VERSION}-{count}-{seed}-{settings}", lambda: _drawn(count, seed, scanner)))
+
+
+def _drawn(count: int, seed: int, scanner: Scanner) -> kept.Arrays:
     sizes = [min(_CHUNK, count - begin) for begin in range(0, count, _CHUNK)]
     parts = [_draw(size, np.random.default_rng([seed, number]), scanner) for number, size in enumerate(sizes)]
-    return Phantoms(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Phantoms)))
+    return {f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Phantoms)}
 
 
 def marked_by_reader(nodule: Masks) -> Masks:

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from integrations.reference.canary import ALPHA, brier, decide, detectable
+from integrations.reference.canary import ALPHA, brier, decide, detectable, evidence
 
 RANDOM = np.random.default_rng(7)
 
@@ -65,3 +65,11 @@ def test_the_loss_of_a_sure_answer_is_nought_or_one() -> None:
 
     assert brier(probabilities, np.array([0, 0])).tolist() == [0.0, 0.25]
     assert brier(probabilities, np.array([1, 1])).tolist() == [1.0, 0.25]
+
+
+def test_the_decision_falls_at_the_first_request_at_which_the_evidence_reaches_the_bound() -> None:
+    champion, candidate = _answers(0.02, 3000), _answers(0.2, 3000)
+    verdict = decide(champion, candidate)
+    worse, safe = evidence(champion, candidate)
+    assert worse[verdict.requests - 1] >= 1 / ALPHA
+    assert max(worse[: verdict.requests - 1].max(), safe[: verdict.requests - 1].max()) < 1 / ALPHA

@@ -57,9 +57,6 @@ DRAWN: dict[str, Callable[[float], bytes]] = {
     "update_comparison": lambda v: pictures.update_comparison(
         WEEKS, {"static": [0.9 * v] * 4, "full": [0.91, 0.92, 0.93, 0.95]}, metric="accuracy", disturbed=[-3]
     ),
-    "load_test": lambda v: pictures.load_test(
-        [1000, 10000], {"p50": [2, 3 * v], "p99": [5, 20]}, limit_ms=28, peak=10000
-    ),
 }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from integrations.reference import pictures
 from integrations.reference.ladder.book import Run
 from integrations.reference.ladder.calendar import FIRST_RELEASE, release_weeks
 from integrations.reference.ladder.scene import Campaign, Scene
@@ -44,6 +45,9 @@ def perform(scene: Scene) -> None:
         run.tags["dlemm.stage"] = stage
         run.metrics({"train/loss": fitted.history[-1]["train_loss"]})
         scene.shared["fits"][key] = (fitted, recipe, training)
+        if scene.rungs.step > 1:
+            curve = scene.picture(pictures.learning_curve, fitted.history, best_epoch=fitted.best_epoch, title=run.name)
+            run.artifacts["figures/learning_curve.png"] = curve
         scene.campaigns.append(Campaign(number, week, training, fitted, run, notes={"recipe": recipe}))
 
 

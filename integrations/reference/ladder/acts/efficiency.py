@@ -137,7 +137,7 @@ def _matrix(scene: Scene) -> None:
         rows.append(row)
     scene.champion.run.report("optimisation_matrix", {"rows_trained": len(data)}, rows)
     shown = [{_UNITS.get(key, key): row[key] for key in ("technique", *_UNITS)} for row in rows]
-    study.parent.artifacts["figures/optimisation_matrix.png"] = pictures.optimisation_matrix(shown)
+    study.parent.artifacts["figures/optimisation_matrix.png"] = scene.picture(pictures.optimisation_matrix, shown)
 
 
 def _parity(scene: Scene) -> None:
@@ -196,7 +196,7 @@ def _tuning(scene: Scene) -> None:
             variant = variant.changed(factor, value)
         run = study.child(f"trial {number}", variant, row["values"])
         run.tags["dlemm.pareto"] = str(row["front"]).lower()
-    study.parent.artifacts["figures/pareto_front.png"] = _front(story.primary, rows)
+    study.parent.artifacts["figures/pareto_front.png"] = _front(scene, rows)
     before, after = rows[0]["values"], cheapest_as_good(story, rows, QUALITY_TOLERANCE)["values"]
     study.parent.metrics(
         {
@@ -210,10 +210,11 @@ def _tuning(scene: Scene) -> None:
     )
 
 
-def _front(primary: str, rows: Sequence[Mapping[str, Any]]) -> bytes:
+def _front(scene: Scene, rows: Sequence[Mapping[str, Any]]) -> bytes:
     """The trials by training cost and quality, as a picture."""
+    primary = scene.story.primary
     points = [
         {"name": f"trial {number}", "operations": row["values"]["train/flops"], primary: row["values"][primary]}
         for number, row in enumerate(rows, start=1)
     ]
-    return pictures.pareto_front(points, cost="operations", quality=primary, chosen="trial 1")
+    return scene.picture(pictures.pareto_front, points, cost="operations", quality=primary, chosen="trial 1")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from integrations.reference import counting, judging, pictures
-from integrations.reference.explain import integrated_gradients, overlap, random_maps, spatial
+from integrations.reference.explain import grad_cam, integrated_gradients, overlap, random_maps, spatial
 from integrations.reference.ladder.book import Run
 from integrations.reference.ladder.scene import Campaign, Scene, Whole
 from integrations.reference.stories.base import Data, Flags
@@ -176,22 +176,29 @@ def _explain(scene: Scene, campaign: Campaign) -> None:
 
 
 def _explained(scene: Scene, campaign: Campaign) -> dict[str, bytes]:
-    """Maps of what speaks for class 1 in the fixed sample, by integrated gradients, and a page that tells of them."""
+    """Maps of what speaks for class 1 in the fixed sample, by integrated gradients and by Grad-CAM, as pictures too."""
     marked, regions = _marked(scene)
     sample = marked.take(np.arange(FIXED_SAMPLE))
     maps = spatial(integrated_gradients(campaign.fitted.model, sample.x, 1))
+    places = grad_cam(campaign.fitted.model, sample.x, 1, pointwise=True)
     file = io.BytesIO()
     np.save(file, maps.astype(np.float32))
     about = {
-        "method": "integrated gradients",
+        "method": "integrated gradients (maps.npy); Grad-CAM weighted point by point (the second picture)",
         "cases": sample.row_hashes(),
         "strongest_point": [list(map(int, np.unravel_index(one.argmax(), one.shape))) for one in maps],
     }
     names = [f"case {number}" for number in range(1, FIXED_SAMPLE + 1)]
+
+    def overlays(shown: Any, title: str) -> bytes:
+        marks = regions[:FIXED_SAMPLE]
+        return scene.picture(pictures.map_overlays, sample.x[:, 0], shown, names, regions=marks, title=title)
+
     return {
         "explain/maps.npy": file.getvalue(),
         "explain/sample.json": (json.dumps(about, indent=1) + "\n").encode(),
-        "explain/overlays.png": pictures.map_overlays(sample.x[:, 0], maps, names, regions=regions[:FIXED_SAMPLE]),
+        "explain/integrated_gradients.png": overlays(maps, "Integrated gradients, and the region that experts marked"),
+        "explain/grad_cam.png": overlays(places, "Grad-CAM, and the region that experts marked"),
     }
 
 

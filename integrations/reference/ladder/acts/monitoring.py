@@ -128,7 +128,7 @@ def _chart(scene: Scene, weeks: range) -> None:
     runs = [weekly(scene, week) for week in weeks]
     lines = {name: [run.value(f"drift/{name}") for run in runs] for name in _limits(scene)}
     declared = [week for week in scene.story.drift_weeks if week in weeks]
-    chart = pictures.drift_chart(list(weeks), lines, threshold=MARKED_CHANGE, declared=declared)
+    chart = scene.picture(pictures.drift_chart, list(weeks), lines, threshold=MARKED_CHANGE, declared=declared)
     runs[-1].artifacts["figures/drift.png"] = chart
 
 

@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from integrations.reference import pictures
 from integrations.reference.engine import Recipe
 from integrations.reference.ladder.acts.sourcing import data_of
 from integrations.reference.ladder.book import Run
 from integrations.reference.ladder.duels import paired
 from integrations.reference.ladder.scene import APPROVER, Scene
 from integrations.reference.stories.base import Data, Rows
+from integrations.reference.studies import effect
 
 GOLDEN = 32
 """Raw rows of the golden sample."""
@@ -199,6 +201,7 @@ def _choice(scene: Scene, trials: list[Trial]) -> None:
     allowed = {method: gain for method, (gain, cost) in means.items() if cost <= MOST_TIME_PCT}
     best = max(allowed, key=lambda method: allowed[method]) if allowed else _NONE
     run = scene.book.runs["augmentation-choice"]
+    run.artifacts["figures/augmentations.png"] = _table(scene, trials, without, best)
     run.tags["dlemm.augmentation.chosen"] = best if allowed.get(best, 0.0) > 0 else _NONE
     facts = {
         "table": "\n".join(f"| {name} | {gain:+.2f} | {cost:+.1f} |" for name, (gain, cost) in means.items()),
@@ -213,6 +216,17 @@ def _choice(scene: Scene, trials: list[Trial]) -> None:
     }
     evidence = ("augmentation-choice#dlemm.augmentation.chosen",)
     scene.book.document("DG4.4.1", dated=run.end_at, facts=facts, evidence=evidence)
+
+
+def _table(scene: Scene, trials: list[Trial], without: dict[int, Trial], chosen: str) -> bytes:
+    """Every method with its gain (95 % interval by Student's t over the seeds) and its cost, as a picture."""
+    rows = []
+    for method in dict.fromkeys(trial.method for trial in trials if trial.method != _NONE):
+        own = [trial for trial in trials if trial.method == method]
+        gain, low, _ = effect([without[trial.seed].score for trial in own], [trial.score for trial in own])
+        times = [trial.epoch_s / max(without[trial.seed].epoch_s, 1e-9) - 1 for trial in own]
+        rows.append({"method": method, "gain": gain, "gain_error": gain - low, "time_change": float(np.mean(times))})
+    return scene.picture(pictures.augmentation_table, rows, metric=scene.story.primary, chosen=chosen)
 
 
 # The search that starts by itself.

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from integrations.reference import canary, export
+from integrations.reference import canary, export, pictures
 from integrations.reference.engine import Fitted
 from integrations.reference.ladder.acts import governance
 from integrations.reference.ladder.book import Ref, Run, Version
@@ -24,6 +24,8 @@ from integrations.reference.stories.base import Classes, Rows
 ALIAS = "champion"
 SHADOW_WEEKS = 2
 """Weeks of traffic before a release that champion and candidate both answer."""
+PATH_POINTS = 300
+"""Points at most of the picture of a test."""
 AGREED = 1e-6
 """Largest difference between the metric that was claimed and the one found at the second look."""
 
@@ -110,6 +112,15 @@ def _shadow(scene: Scene, campaign: Campaign, version: Version) -> None:
     run.param(kind="shadow", against=before, alpha=verdict.alpha, margin=verdict.margin, answered=seen["answered"])
     run.metrics({**verdict.metrics(), "rollout/answered": seen["answered"], "rollout/detectable": seen["detectable"]})
     run.tags["dlemm.rollout.decision"] = verdict.decision
+    run.artifacts["figures/canary.png"] = scene.picture(
+        pictures.canary_decision,
+        seen["path"]["requests"],
+        seen["path"]["worse"],
+        harmless=seen["path"]["safe"],
+        bound=1 / verdict.alpha,
+        decision=verdict.decision,
+        title=f"Shadow test of version {campaign.number}",
+    )
     version.tags["dlemm.rollout"] = "shadow"
     campaign.notes["rollout"] = verdict
     campaign.notes["action"] = load_lifecycle().action(verdict)
@@ -133,7 +144,11 @@ def shadow(scene: Scene, campaign: Campaign, weeks: list[int]) -> dict[str, Any]
     verdict = canary.decide(old, new)
     wrong = float(np.mean(old >= 0.25))  # a wrong answer to a question of two classes loses at least a quarter
     found = canary.detectable(len(old), min(wrong, 0.5))
+    worse, safe = canary.evidence(old, new, margin=verdict.margin)
+    shown = np.unique(np.linspace(0, verdict.requests - 1, PATH_POINTS, dtype=int))
+    path = {"requests": (shown + 1).tolist(), "worse": worse[shown].tolist(), "safe": safe[shown].tolist()}
     return {
+        "path": path,
         "verdict": {name: getattr(verdict, name) for name in canary.Verdict.__slots__},
         "answered": len(old),
         "detectable": found,

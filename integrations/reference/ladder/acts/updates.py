@@ -175,7 +175,7 @@ def _mode_trials(scene: Scene) -> None:
         child.inputs += [scene.use(trial.data, "training"), scene.use(judged_on, "eval")]
         child.metrics({"update/quality": trial.quality, "update/rows": len(trial.data)})
     lines = {trial.mode: trial.by_week for trial in trials}
-    chart = pictures.update_comparison(list(JUDGED), lines, metric=scene.story.primary)
+    chart = scene.picture(pictures.update_comparison, list(JUDGED), lines, metric=scene.story.primary)
     parent.artifacts["figures/update_modes.png"] = chart
     rows = [_row(scene, trial, judged_on.digest) for trial in trials]
     parent.report("update_strategy", {"evaluation": judged_on.name}, rows)
