@@ -1,46 +1,33 @@
 """Climbing: the whole ladder to one step, from an empty folder to a tracking server that holds its traces.
 
-The work of the projects is done by two processes at a time and kept in the folder, so that a ladder that was stopped
-goes on where it was; then every project is told from what is kept, published, and its documents and records written.
+The work of the projects is done by a crew of processes and kept in the folder, so that a ladder that was stopped goes
+on where it was; every project is told from what is kept as soon as its work is done, then all is published, and
+documents and records are written.
 """
 
 from __future__ import annotations
 
 import contextlib
-import csv
 import hashlib
 import json
-import os
-import queue
 import shutil
-import signal
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from integrations.reference.errors import AlreadyRunningError, PipelineError
-from integrations.reference.ladder.book import Book, Ref, Run
-from integrations.reference.ladder.calendar import Calendar, iso
+from integrations.reference.errors import AlreadyRunningError
+from integrations.reference.ladder import crew
+from integrations.reference.ladder.book import Book
+from integrations.reference.ladder.calendar import Calendar
 from integrations.reference.ladder.rungs import Rungs
 from integrations.reference.stories import KEYS
 
-TOGETHER = 2
-"""Processes that work at once; each uses one thread."""
 PACKAGE = Path(__file__).parents[1]
-ROOT = PACKAGE.parents[1]
-SLOWEST_FIRST = ("digits", "nodules", "fraud")
-_STOP_SECONDS = 5.0
-_SECTIONS = ("incidents", "comparisons", "ci_runs")
-_MOMENTS = frozenset({"opened_at", "restored_at", "closed_at", "at"})
 _A_DAY = 86_400_000
-
-Say = Callable[[str, str], None]
-"""Takes a step and a text, such as ``digits`` and ``train/baseline``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +40,6 @@ class Climbed:
     seconds: Mapping[str, float]
 
 
-class WorkFailedError(PipelineError):
-    """A process that did the work of a project ended with an error, which is told."""
-
-
 def climb(
     rungs: Rungs,
     *,
@@ -65,7 +48,7 @@ def climb(
     folder: Path,
     now: int,
     stories: Sequence[str] = KEYS,
-    say: Say = lambda step, text: None,
+    say: crew.Say = lambda step, text: None,
 ) -> Climbed:
     """Climb to the step of ``rungs``. ``folder`` keeps work and papers; ``now`` (ms) ends the calendar.
 
@@ -74,47 +57,78 @@ def climb(
     folder.mkdir(parents=True, exist_ok=True)
     seconds: dict[str, float] = {}
     with _alone(folder):
+        from integrations.reference.ladder.papers import write_json, write_papers
+        from integrations.reference.ladder.publish import publish
+        from integrations.reference.ladder.verify import MANIFEST, manifest
         from integrations.reference.tracking import client_of
 
         client = client_of(tracking_uri)
         calendar = Calendar(_kept_now(folder, rungs, now))
-        with _timed(seconds, "work"):
-            _work(stories, rungs, calendar, folder, say)
-        with _timed(seconds, "tell"):
-            books, repository = told(rungs, calendar, folder, lambda text: say("tell", text), stories)
+        with Telling(rungs, calendar, folder, lambda text: say("tell", text), stories) as telling:
+            with _timed(seconds, "work"), contextlib.closing(crew.work(stories, rungs, calendar, folder, say)) as done:
+                for key in done:
+                    telling.project(key)
+            with _timed(seconds, "tell"):
+                books = telling.books()
         with _timed(seconds, "publish"):
-            from integrations.reference.ladder.publish import publish
-            from integrations.reference.ladder.verify import MANIFEST, manifest
-
             published = publish(books, client, prefix=prefix, say=lambda text: say("publish", text))
         with _timed(seconds, "papers"):
-            papers = write_papers(folder, rungs, prefix, books, published.versions, repository)
-            _write(papers / MANIFEST, manifest(books, published.runs, published.versions))
+            papers = write_papers(folder, rungs, prefix, books, published.versions, telling.repository)
+            write_json(papers / MANIFEST, manifest(books, published.runs, published.versions))
         _forget_now(folder)
     return Climbed(papers, len(published.runs), len(published.versions), seconds)
 
 
-def told(
-    rungs: Rungs,
-    calendar: Calendar,
-    folder: Path,
-    say: Callable[[str], None] = lambda text: None,
-    stories: Sequence[str] = KEYS,
-) -> tuple[dict[str, Book], Path]:
-    """The books of all projects (the organisation's as '') and the folder of the repository."""
-    from integrations.reference.ladder.repository import build
-    from integrations.reference.ladder.tell import tell_organisation, tell_project
+class Telling:
+    """The books of a ladder: first the repository is made, then each project is told, one after the other by a thread
+    of their own, so that it can be done while work on others goes on; last the organisation, which looks at all."""
 
-    repository = folder / "repository"
-    if repository.exists():
-        shutil.rmtree(repository)
-    commit = build(repository, rungs, calendar)
-    scenes = {}
-    for key in stories:
-        say(key)
-        scenes[key] = tell_project(key, rungs, calendar, workshop(folder, key), commit=commit)
-    whole = tell_organisation(rungs, calendar, scenes, repository=repository)
-    return {"": whole.book, **{key: scene.book for key, scene in scenes.items()}}, repository
+    def __init__(
+        self,
+        rungs: Rungs,
+        calendar: Calendar,
+        folder: Path,
+        say: Callable[[str], None] = lambda text: None,
+        stories: Sequence[str] = KEYS,
+    ) -> None:
+        self.rungs, self.calendar, self.say = rungs, calendar, say
+        self.repository = folder / "repository"
+        self._shops = {key: workshop(folder, key) for key in stories}
+        self._scenes: dict[str, Future[Any]] = {}
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="telling")
+
+    def __enter__(self) -> Telling:
+        self._commit = self._pool.submit(self._build)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _build(self) -> str:
+        from integrations.reference.ladder.repository import build
+
+        if self.repository.exists():
+            shutil.rmtree(self.repository)
+        return build(self.repository, self.rungs, self.calendar, projects=tuple(self._shops))
+
+    def project(self, key: str) -> None:
+        """Tell a project whose work is done."""
+        self._scenes[key] = self._pool.submit(self._tell, key)
+
+    def _tell(self, key: str) -> Any:
+        from integrations.reference.ladder.tell import tell_project
+
+        self.say(key)
+        return tell_project(key, self.rungs, self.calendar, self._shops[key], commit=self._commit.result())
+
+    def books(self) -> dict[str, Book]:
+        """The books of all projects, that of the organisation as ''. Raises what telling raised."""
+        from integrations.reference.ladder.tell import tell_organisation
+
+        self._commit.result()
+        scenes = {key: self._scenes[key].result() for key in self._shops}
+        whole = tell_organisation(self.rungs, self.calendar, scenes, repository=self.repository)
+        return {"": whole.book, **{key: scene.book for key, scene in scenes.items()}}
 
 
 def code_sha256() -> str:
@@ -129,174 +143,10 @@ def code_sha256() -> str:
 def workshop(folder: Path, key: str, say: Callable[[str], None] = lambda text: None) -> Any:
     """The workshop of a story below the folder of a ladder: everything but the name of a piece of work is in it."""
     from integrations.reference.ladder.workshop import Workshop
-    from integrations.reference.stories import find_story
+    from integrations.reference.stories import find_story, kept
 
+    kept.folder = folder / "work" / "data"
     return Workshop(folder / "work", code_sha256() + find_story(key).fingerprint(), say)
-
-
-# The work.
-
-
-def _work(stories: Sequence[str], rungs: Rungs, calendar: Calendar, folder: Path, say: Say) -> None:
-    """Let processes do the work of all projects, two at a time; the slowest story first."""
-    lines: queue.Queue[tuple[str, str]] = queue.Queue()
-    waiting, running = sorted(stories, key=SLOWEST_FIRST.index), {}
-    try:
-        while waiting or running:
-            while waiting and len(running) < TOGETHER:
-                key = waiting.pop(0)
-                running[key] = _start(key, rungs, calendar, folder, lines)
-            with contextlib.suppress(queue.Empty):
-                say(*lines.get(timeout=0.2))
-            for key, process in list(running.items()):
-                if process.poll() is not None:
-                    del running[key]
-                    _drain(lines, say)
-                    if process.returncode:
-                        raise WorkFailedError(_last_words(folder, key, process.returncode))
-    finally:
-        for process in running.values():
-            _end(process)
-
-
-def _start(
-    key: str, rungs: Rungs, calendar: Calendar, folder: Path, lines: queue.Queue[tuple[str, str]]
-) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "integrations.reference", "work", key, str(rungs.step)]
-    command += ["--folder", str(folder), "--now", str(calendar.now), "--without", *sorted(rungs.without)]
-    environment = {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
-    with (folder / f"{key}.log").open("w") as log:
-        process = subprocess.Popen(  # noqa: S603 - our own module, no shell
-            command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment, cwd=ROOT, start_new_session=True
-        )
-
-    def read() -> None:
-        if process.stdout:
-            for line in process.stdout:
-                lines.put((key, line.rstrip("\n")))
-
-    threading.Thread(target=read, daemon=True).start()
-    return process
-
-
-def _drain(lines: queue.Queue[tuple[str, str]], say: Say) -> None:
-    with contextlib.suppress(queue.Empty):
-        while True:
-            say(*lines.get_nowait())
-
-
-def _last_words(folder: Path, key: str, status: int) -> str:
-    """What a process that failed said last: its sentence where it had one."""
-    if status < 0:
-        return f"The process working on {key} was ended by signal {-status}; what it had done is kept, so run again."
-    words = (folder / f"{key}.log").read_text(errors="replace").strip().splitlines()
-    return f"The work on {key} failed: {words[-1] if words else 'no message'} (all of it: {folder / f'{key}.log'})"
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    """End a process and all it started: politely, then not."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_STOP_SECONDS)
-            return
-
-
-# The papers.
-
-
-def write_papers(
-    folder: Path,
-    rungs: Rungs,
-    prefix: str,
-    books: Mapping[str, Book],
-    versions: Mapping[tuple[str, str], str],
-    repository: Path,
-) -> Path:
-    """Write documents, records, answers and the organisation's description; returns the folder ``papers``."""
-    from integrations.reference.ladder.walk import answers, text_of
-
-    papers = folder / "papers"
-    if papers.exists():
-        shutil.rmtree(papers)
-    for project, book in books.items():
-        for practice, document in book.documents.items():
-            file = papers / "documents" / (project or "organisation") / f"{practice}.md"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text_of(document, project), encoding="utf-8")
-        for run in book.runs.values():
-            _write_figures(papers / "figures" / (project or "organisation"), run)
-    _write(papers / "answers.yaml", answers(rungs, books))
-    for section in _SECTIONS:
-        rows = [
-            {key: _named(versions, project, value) if isinstance(value, Ref) else value for key, value in row.items()}
-            for project, book in books.items()
-            for row in getattr(book, section)
-        ]
-        if rows:
-            _write_csv(papers / "records" / f"{section}.csv", rows)
-    _write(papers / "organisation.json", _organisation(rungs, prefix, books, repository))
-    return papers
-
-
-def _write_figures(folder: Path, run: Run) -> None:
-    """The pictures among a run's artifacts, below its key."""
-    for path, content in run.artifacts.items():
-        if path.startswith("figures/") and path.endswith(".png"):
-            file = folder / f"{run.key}-{Path(path).name}"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(content)
-
-
-def _named(versions: Mapping[tuple[str, str], str], project: str, ref: Ref) -> str:
-    """``name/number`` of a version that a record names."""
-    return versions[ref.project or project, ref.key]
-
-
-def _organisation(rungs: Rungs, prefix: str, books: Mapping[str, Book], repository: Path) -> dict[str, Any]:
-    from integrations.reference.ladder.repository import sources
-    from integrations.reference.stories import find_story
-
-    return {
-        "step": rungs.step,
-        "without": sorted(rungs.without),
-        "repositories": sources(repository, [project for project in books if project]),
-        "projects": [
-            {
-                "key": project,
-                "name": find_story(project).title,
-                "experiments": [f"{prefix}/{project}"],
-                "models": [f"{prefix}-{project}".replace("/", "-")],
-                "idea_at": iso(book.record["idea_at"]) if "idea_at" in book.record else None,
-                "started_at": iso(book.record["started_at"]) if "started_at" in book.record else None,
-            }
-            for project, book in books.items()
-            if project
-        ],
-    }
-
-
-def _write(file: Path, content: Any) -> None:
-    """JSON, which is YAML as well."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _write_csv(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """A table; moments are written as ISO 8601."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    names = list(dict.fromkeys(key for row in rows for key in row))
-    with file.open("w", encoding="utf-8", newline="") as out:
-        writer = csv.DictWriter(out, names)
-        writer.writeheader()
-        for row in rows:
-            writer.writerow(
-                {key: iso(value) if key in _MOMENTS and value is not None else value for key, value in row.items()}
-            )
-
-
-# Alone, and in time.
 
 
 @contextlib.contextmanager
