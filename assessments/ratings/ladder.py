@@ -28,7 +28,6 @@ from assessments.jobs.models import Job
 from assessments.jobs.work import JobFailed, Report, note
 from assessments.organisations.models import Organisation, Project
 from assessments.ratings.models import AnswerSet
-from assessments.ratings.refresh import refresh
 from maturity.answers import parse_answers
 from maturity.schema import load_model
 
@@ -74,6 +73,8 @@ def climb(job: Job, report: Report) -> None:
         else:
             report(0, None, f"{line['step']}: {line['doing']}")
     take(organisation, folder_of(organisation), server.config["base_url"])
+    from assessments.ratings.refresh import refresh  # pandas, which the page that shows the ladder does without
+
     refresh(job, report)
 
 

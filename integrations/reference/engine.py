@@ -91,40 +91,43 @@ def fit(
     """Train one network: rows ``x`` (n, ...), classes ``y`` (n,); ``build`` makes it once the seed is set.
 
     The same recipe, data, device and thread count give the same weights, bit by bit; so does a training that was
-    stopped, in whatever way, and goes on from the folder ``checkpoints``, which it does by itself. ``on_epoch`` is
-    called with every row of the history once it is kept. ``rank`` is this process among several (``groups``).
-
-    Raises ``TrainingDataError``, ``EmptyClassError``, ``RecipeError``, ``DivergedError``, ``CheckpointError``,
-    ``DiskFullError`` or ``AlreadyRunningError``, each with a sentence that says what to do.
+    stopped and goes on, by itself, from the folder ``checkpoints``. ``on_epoch`` gets every row of the history once it
+    is kept; ``rank`` is this process among several. Raises ``PipelineError`` that says what to do.
     """
     device, rank = device or pick_device(), rank or Alone()
-    training, validation = (x, y), (validation_x, validation_y)
-    check_arrays(training, validation)
+    rows = (x, y), (validation_x, validation_y)
+    check_arrays(*rows)
     check_precision(recipe, device, rank)
     with ExitStack() as stack:
         stack.enter_context(deterministic(recipe.seed, device))
-        memory = stack.enter_context(PeakMemory(device))
-        system = stack.enter_context(SystemMetrics(device))
+        memory, system = stack.enter_context(PeakMemory(device)), stack.enter_context(SystemMetrics(device))
         model = build().to(device)
-        check_network(model, training, validation, missing_allowed=missing_classes_allowed)
+        check_network(model, *rows, missing_allowed=missing_classes_allowed)
         stack.enter_context(activations_recomputed(model, active=recipe.grad_checkpointing))
-        kept = None
-        if checkpoints is not None:
-            kept = Checkpoints(checkpoints, _identity(recipe, model, training, validation, augment))
-            if rank.rank == 0:
-                stack.enter_context(kept)
-        loop = Loop(recipe, model, training, validation, augment=augment, measure=measure, device=device, rank=rank)
+        loop = Loop(recipe, model, *rows, augment=augment, measure=measure, device=device, rank=rank)
         loop.memory, loop.profile = memory, OperatorProfile() if profile else None
-        if kept is not None:
-            loop.resume(kept)
+        if checkpoints is not None:
+            loop.resume(_opened(checkpoints, stack, rank, _identity(recipe, model, *rows, augment)))
         loop.run(on_epoch or (lambda row: None))
-    finished = model if rank.kind == "none" else build().to(device)
-    finished.load_state_dict(loop.best)
-    finished.eval()
-    extra = {"memory_kind": memory.kind, "system": system.samples, "resumed_from": loop.resumed_from}
+    return _fitted(loop, model if rank.kind == "none" else build().to(device), system.samples)
+
+
+def _opened(folder: Path, stack: ExitStack, rank: Alone, identity: dict[str, str]) -> Checkpoints:
+    """The checkpoints of a training, held by the first process alone."""
+    kept = Checkpoints(folder, identity)
+    if rank.rank == 0:
+        stack.enter_context(kept)
+    return kept
+
+
+def _fitted(loop: Loop, model: nn.Module, samples: list[dict[str, float]]) -> Fitted:
+    """The network of the best epoch, with all that was measured."""
+    model.load_state_dict(loop.best)
+    model.eval()
+    extra = {"memory_kind": loop.memory.kind, "system": samples, "resumed_from": loop.resumed_from}
     extra["state_mb"] = state_bytes(loop.model, loop.optimiser) / MB
     extra["profile"] = loop.profile.rows if loop.profile else []
-    return Fitted(finished, loop.history, loop.best_epoch, loop.cost(), str(device), extra)
+    return Fitted(model, loop.history, loop.best_epoch, loop.cost(), str(loop.device), extra)
 
 
 def logits(model: nn.Module, x: npt.NDArray[np.float32], *, batch: int = EVALUATED) -> npt.NDArray[np.float32]:

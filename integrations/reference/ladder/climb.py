@@ -63,6 +63,8 @@ def climb(
         from integrations.reference.tracking import client_of
 
         client = client_of(tracking_uri)
+        for log in folder.glob("*.log"):  # a worker that outlived its killed ladder may still write to its own
+            log.unlink()
         calendar = Calendar(_kept_now(folder, rungs, now))
         with Telling(rungs, calendar, folder, lambda text: say("tell", text), stories) as telling:
             with _timed(seconds, "work"), contextlib.closing(crew.work(stories, rungs, calendar, folder, say)) as done:
@@ -102,7 +104,7 @@ class Telling:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.shutdown(cancel_futures=True)  # what it is at ends first: the folder is let go after this
 
     def _build(self) -> str:
         from integrations.reference.ladder.repository import build

@@ -14,7 +14,7 @@ from integrations.reference.errors import PipelineError, StoppedError, explain, 
 from integrations.reference.ladder.rungs import STEPS, Rungs, level_of
 from integrations.reference.stories import KEYS
 
-FOLDER = Path("var") / "ladder"
+FOLDER = Path("var") / "reference"
 
 
 def add_to(commands: Any, prefix: Any) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from integrations.reference.errors import PipelineError
 from integrations.reference.ladder.asked import Check, Model, Practice, load_model
+from integrations.reference.ladder.repository import DONE_BY
 from integrations.reference.ladder.walk import FOLDER
 
 PACKAGE = Path(__file__).parents[1]
@@ -55,6 +56,11 @@ def places(practice: str) -> Iterator[Place]:
             yield Place(file.relative_to(PACKAGE).as_posix(), function.lineno, function.name, source)
 
 
+def files(practice: str) -> list[str]:
+    """Names of the files, patterns among them, that are in the ladder's repository because of the practice."""
+    return sorted(name for name, asked in DONE_BY.items() if asked == practice)
+
+
 def _innermost(tree: ast.AST, practice: str) -> Iterator[ast.FunctionDef]:
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef) and _names(node, practice):
@@ -73,8 +79,9 @@ def explained(key: str) -> str:
     practice = practice_of(model, key)
     parts = [f"{practice.id} {practice.name.en} (level {practice.level})", f"  {practice.criterion.en}.", ""]
     parts += ["What proves it:", *(f"  - {_proof(model, check)}" for check in practice.checks), ""]
-    found = list(places(practice.id))
-    parts.append("What the ladder does:" if found else "The ladder does nothing for it.")
+    found, written = list(places(practice.id)), files(practice.id)
+    parts.append("What the ladder does:" if found or written else "The ladder does nothing for it.")
+    parts += [f"  It puts {name} into the repository of the projects." for name in written]
     for place in found:
         parts += ["", f"--- {place.file}:{place.line} {place.name}", place.source]
     document = FOLDER / f"{practice.id}.md"

@@ -15,7 +15,7 @@ from integrations.reference.ladder.book import Book, Dataset, Run, Use, Version
 from integrations.reference.ladder.calendar import Calendar
 from integrations.reference.ladder.rungs import Rungs
 from integrations.reference.ladder.workshop import Workshop
-from integrations.reference.stories.base import Data, Rows, Story
+from integrations.reference.stories.base import Data, Rows, Story, Values
 
 TRAINER, APPROVER, RELEASER = "reference-trainer", "reference-approver", "reference-ci"
 """Role accounts of the ladder; nobody's names."""
@@ -56,6 +56,7 @@ class Scene:
     commit: str = ""
     campaigns: list[Campaign] = field(default_factory=list)
     baseline: Run | None = None  # the training run of the simple baseline, from step 1 on
+    _memory: dict[tuple[str, int, str], Any] = field(default_factory=dict, init=False, repr=False)
     shared: dict[str, Any] = field(default_factory=dict)
     """What one act made and another needs, by name. ``fits``: key of every training run to (Fitted, Recipe, Data)."""
 
@@ -88,7 +89,18 @@ class Scene:
         return Fitted.from_plain(self.work.once(f"train/{name}", work), build())
 
     def logits(self, fitted: Fitted, data: Data) -> Rows:
-        return logits(fitted.model, data.x)
+        """The answers (n, classes) of a network to some rows."""
+        return self._remembered("logits", id(fitted), data, lambda: (fitted, logits(fitted.model, data.x)))[1]
+
+    def features(self, data: Data) -> dict[str, Values]:
+        """The watched features of some rows."""
+        return self._remembered("features", 0, data, lambda: self.story.features(data.x))
+
+    def _remembered(self, what: str, of: int, data: Data, work: Callable[[], Any]) -> Any:
+        key = (what, of, data.digest)
+        if key not in self._memory:
+            self._memory[key] = work()
+        return self._memory[key]
 
     def score(self, fitted: Fitted, data: Data) -> float:
         """The primary metric of a network on some rows."""

@@ -49,14 +49,14 @@ def watched(scene: Scene, campaign: Campaign, data: Data) -> dict[str, Values]:
     given = answers(scene, campaign, data).astype(np.float64)
     shares = np.exp(given - given.max(axis=1, keepdims=True))
     confidence = shares.max(axis=1) / shares.sum(axis=1)
-    return {**scene.story.features(data.x), "confidence": confidence}
+    return {**scene.features(data), "confidence": confidence}
 
 
 def reference(scene: Scene, campaign: Campaign) -> dict[str, Values]:
     """What the features are held against: the training data; for the confidence the validation rows, since a model
     is surer of rows that it learned from."""
     known = watched(scene, campaign, scene.validation)
-    return {**scene.story.features(campaign.training.x), "confidence": known["confidence"]}
+    return {**scene.features(campaign.training), "confidence": known["confidence"]}
 
 
 def moment(ms: int) -> datetime:

@@ -14,6 +14,7 @@ from assessments.jobs import work as jobs
 from assessments.jobs.models import Job
 from assessments.organisations.models import Organisation
 from assessments.ratings import ladder
+from assessments.ratings import refresh as refreshing
 from assessments.ratings.ladder import climb, climbing, folder_of, take
 from tests.assessments.conftest import World
 
@@ -125,7 +126,7 @@ def test_a_job_takes_the_news_of_the_pipeline_and_then_the_papers(
         yield {"event": "end", "state": "finished", "message": f"step {step} is up"}
 
     monkeypatch.setattr(ladder, "climbing", news)
-    monkeypatch.setattr(ladder, "refresh", lambda job, report: None)
+    monkeypatch.setattr(refreshing, "refresh", lambda job, report: None)
     said: list[str] = []
     job = Job.objects.create(organisation=demo, kind="ladder", options={"step": 2})
     climb(job, lambda done, total, doing: said.append(doing))

@@ -169,23 +169,23 @@ def _deletion(scene: Scene) -> None:
     run.metrics({"deletion/rows_asked": DELETED, "deletion/rows_left": left, "deletion/versions_touched": len(touched)})
     run.metrics({"deletion/score_before": scores[0], "deletion/score_after": scores[1]})
     run.param(versions=", ".join(map(str, touched)), dataset=remaining.digest, limit_days=DELETION_DAYS)
+    found = {"before": data.digest, "after": remaining.digest, "versions": touched or "none", "left": left}
+    _record_deletion(scene, run, found | {"score_before": scores[0], "score_after": scores[1]})
+
+
+def _record_deletion(scene: Scene, run: Run, found: Mapping[str, Any]) -> None:
     facts = {
+        **found,
         "asked": DELETED,
-        "opened": iso(start)[:10],
-        "closed": iso(end)[:10],
+        "opened": iso(run.start_at)[:10],
+        "closed": iso(run.end_at)[:10],
         "limit": DELETION_DAYS,
-        "before": data.digest,
-        "after": remaining.digest,
-        "versions": touched or "none",
         "model": scene.book.model,
-        "left": left,
-        "score_before": scores[0],
-        "score_after": scores[1],
         "metric": scene.story.primary,
         "owner": TRAINER,
     }
     evidence = ("deletion#dlemm.decision", "deletion#deletion/rows_left")
-    scene.book.document("DG5.5.1", dated=end, facts=facts, evidence=evidence)
+    scene.book.document("DG5.5.1", dated=run.end_at, facts=facts, evidence=evidence)
 
 
 # Once for the organisation.

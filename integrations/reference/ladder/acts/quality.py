@@ -112,7 +112,7 @@ def _coverage(scene: Scene) -> None:
 
 def _control(scene: Scene, expectations: Expectations) -> None:
     """Every week of intake against its limits; a breach is open until the intake is within them again."""
-    reference = scene.story.features(scene.champion.training.x)
+    reference = scene.features(scene.champion.training)
     weeks = range(int(np.ceil(scene.champion.week)), 0)
     found = {week: _off(scene, reference, scene.story.stream(week)) for week in weeks}
     rows, opened = [], None
@@ -146,7 +146,7 @@ def _control(scene: Scene, expectations: Expectations) -> None:
 
 def _off(scene: Scene, reference: dict[str, Values], data: Data) -> str:
     """The watched feature whose weekly mean is further off than the limit; empty when none is."""
-    for name, values in scene.story.features(data.x).items():
+    for name, values in scene.features(data).items():
         usual = reference[name]
         if abs(float(values.mean() - usual.mean())) > _LIMIT_SD * max(float(usual.std()), 1e-9):
             return name

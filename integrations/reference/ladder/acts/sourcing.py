@@ -168,7 +168,7 @@ def _source_change(scene: Scene) -> None:
 
 def _shift(scene: Scene, before: Data, changed: Data) -> tuple[str, float]:
     """The watched feature that moved most, and by how many standard deviations."""
-    old, new = scene.story.features(before.x), scene.story.features(changed.x)
+    old, new = scene.features(before), scene.features(changed)
     moved = {name: abs(float(new[name].mean() - old[name].mean())) / max(float(old[name].std()), 1e-9) for name in old}
     name = max(moved, key=lambda key: moved[key])
     return name, moved[name]

@@ -208,21 +208,25 @@ def repository_parts(folder: Path, projects: Collection[str], now: int) -> tuple
 
 
 def score(rungs: Rungs, books: Mapping[str, Book], calendar: Calendar, extra: Iterable[Part] = ()) -> Scorecard:
-    """The scorecard of the books. ``extra``: parts of other sources, such as the repository; the streams that they
-    have are left to them."""
+    """The scorecard of the books."""
+    return pack.compute(inputs_of(rungs, books, calendar, extra))
+
+
+def inputs_of(rungs: Rungs, books: Mapping[str, Book], calendar: Calendar, extra: Iterable[Part] = ()) -> pack.Inputs:
+    """What the books come to as evidence. ``extra``: parts of other sources, such as the repository; the streams that
+    they have are left to them."""
     others = tuple(extra)
     without = {stream.stream for part in others for stream in part.statement.streams}
     model = load_model()
     given = json.dumps(answers(rungs, books))
     said = parse_answers(given, "answers.json", model) if books else Answers()
-    inputs = pack.Inputs(
+    return pack.Inputs(
         model=model,
         parts=(part_of("mlflow", tables_of(books, calendar.now), calendar.now, without), *others),
         projects=projects_of(books),
         answers=said,
         parameters=pack.Parameters(as_of=calendar.now, include_reference=True),
     )
-    return pack.compute(inputs)
 
 
 def today() -> int:

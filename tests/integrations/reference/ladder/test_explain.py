@@ -2,15 +2,15 @@
 
 import pytest
 
-from integrations.reference.ladder.explain import UnknownPracticeError, explained, places
+from integrations.reference.ladder.explain import UnknownPracticeError, explained, files, places
 from maturity.schema import load_model
 
 PRACTICES = sorted(load_model().practices)
 
 
 @pytest.mark.parametrize("practice", PRACTICES)
-def test_the_ladder_does_every_practice_in_code_that_names_it(practice):
-    assert list(places(practice))
+def test_code_or_files_of_the_ladder_do_every_practice(practice):
+    assert list(places(practice)) or files(practice)
 
 
 def test_an_explanation_shows_criterion_proof_code_and_document():
@@ -24,3 +24,7 @@ def test_an_explanation_shows_criterion_proof_code_and_document():
 def test_a_practice_that_is_none_is_refused_with_those_near_it():
     with pytest.raises(UnknownPracticeError, match=r"DG1\.1\.1"):
         explained("DG1.9.9")
+
+
+def test_files_of_the_repository_are_named_where_they_are_what_is_done():
+    assert "It puts projects/*/.project-template into the repository" in explained("MD6.3.2")
