@@ -175,7 +175,7 @@ def run_command(*arguments: str) -> None:
 
 def organisation(key: str = KEY) -> Organisation:
     """The organisation of the reference pipeline, made at the first time; one that is no demonstration is refused."""
-    found, _ = Organisation.objects.get_or_create(key=key, defaults={"name": "Reference pipeline", "demo": True})
+    found, _ = Organisation.objects.get_or_create(key=key, defaults={"name": "Reference organisation", "demo": True})
     if not found.demo:
         raise DemonstrationError(f"{key} is no demonstration; runs of the reference pipeline never count for it")
     return found

@@ -6,7 +6,8 @@ by an address are looked up in what is there, never put together to a path.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,20 +35,36 @@ OUTLAST = {
 """The most a step takes on two cores."""
 
 
+SHOWN = {
+    "learning_curve": gettext_lazy("Learning curve"),
+    "augmentations": gettext_lazy("Augmentations: gain against time"),
+    "optimisation_matrix": gettext_lazy("Optimisation matrix"),
+    "pareto_front": gettext_lazy("Pareto front of the search"),
+    "integrated_gradients": gettext_lazy("Explanation: integrated gradients"),
+    "grad_cam": gettext_lazy("Explanation: Grad-CAM"),
+    "canary": gettext_lazy("Shadow test and its decision"),
+    "drift": gettext_lazy("Drift by week"),
+    "update_modes": gettext_lazy("Ways to update, compared"),
+}
+"""What the pictures show, by file name, in the order of the life cycle."""
+
+
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture of a run: file name, the run's key and what it shows, both as words."""
+    """A picture of a run: file name, the run's key, and what it shows in words."""
 
     file: str
     run: str
-    shows: str
+    shows: object
 
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """What one project left: pictures, and documents by practice with the practice's name."""
+    """What one project left: pictures, and documents by practice with the practice's name. ``title`` is empty for the
+    organisation as a whole."""
 
     project: str
+    title: str
     pictures: tuple[Picture, ...]
     documents: tuple[tuple[str, object], ...]
 
@@ -129,18 +146,30 @@ def _children(folder: Path) -> list[Path]:
 
 
 def _shelves(papers: Path) -> Iterator[Shelf]:
+    practices, titles = load_model().practices, _titles(papers)
     names = {child.name for kind in ("figures", "documents") for child in _children(papers / kind)}
-    practices = load_model().practices
-    for project in sorted(names):
+    for project in sorted(names, key=lambda name: (name not in titles, name)):
         documents = [child.stem for child in _children(papers / "documents" / project)]
         yield Shelf(
             project,
-            tuple(_picture(child.name) for child in _children(papers / "figures" / project)),
+            titles.get(project, ""),
+            tuple(_pictures(child.name for child in _children(papers / "figures" / project))),
             tuple((key, practices[key].name) for key in documents if key in practices),
         )
 
 
-def _picture(file: str) -> Picture:
-    """``monitor-3-drift_chart.png`` is the drift chart of the run ``monitor-3``."""
-    run, _, name = Path(file).stem.rpartition("-")
-    return Picture(file, run, name.replace("_", " "))
+def _titles(papers: Path) -> dict[str, str]:
+    """Names of the projects by their keys; none while the papers are just being written."""
+    try:
+        told = json.loads((papers / "organisation.json").read_text("utf-8"))
+        return {str(row["key"]): str(row["name"]) for row in told["projects"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _pictures(files: Iterable[str]) -> list[Picture]:
+    """``monitor-1-drift.png`` shows the drift and belongs to the run ``monitor-1``."""
+    parted = [(file, *Path(file).stem.rpartition("-")) for file in files]
+    order = list(SHOWN)
+    parted.sort(key=lambda one: (order.index(one[3]) if one[3] in order else len(order), one[1]))
+    return [Picture(file, run, SHOWN.get(name, name.replace("_", " "))) for file, run, _, name in parted]
