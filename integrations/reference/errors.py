@@ -12,6 +12,8 @@ from collections.abc import Iterator
 
 DISK_FULL_SIGNS = ("no space left", "database or disk is full", "disk quota exceeded")
 UNREACHABLE_SIGNS = ("failed with exception", "max retries exceeded", "connection refused", "connection aborted")
+UNWRITTEN_SIGNS = ("basic_ios::clear: iostream error", "pytorchstreamwriter failed writing")
+"""What ``torch.save`` says, as a ``RuntimeError``, when a file takes no more bytes."""
 REFUSED_SIGNS = ("error code 401", "error code 403", "error 401", "error 403", "unauthorized", "permission_denied")
 _LOCKED = "pip install -r requirements-reference.txt"
 LIBRARIES = {
@@ -116,6 +118,8 @@ def _explain_one(error: BaseException, tracking_uri: str) -> PipelineError | Non
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         where = f" ({error.filename})" if error.filename else ""
         return DiskFullError(f"The disk of this machine is full{where}; free some space and run again.")
+    if isinstance(error, RuntimeError) and any(sign in text for sign in UNWRITTEN_SIGNS):
+        return DiskFullError("A file could not be written: the disk of this machine is full; free some and run again.")
     if isinstance(error, ModuleNotFoundError) and error.name in LIBRARIES:
         return MissingLibraryError.of(error)
     if not _is_from_mlflow(error):

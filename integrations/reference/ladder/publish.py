@@ -3,7 +3,8 @@
 Takes books and the address of a server; gives the ids that runs and versions got there. What an earlier attempt left
 is used again when it is the same, and removed when it is not, so a publication that broke off goes on where it was.
 Runs come first and stay open, then versions, which name their runs; what names a version comes last, and only then
-is a run ended. A version that could not be finished is deleted.
+is a run ended. A version that could not be finished is deleted. While it lasts, a tag on every experiment says who
+publishes, so that two publications do not remove each other's runs.
 """
 
 from __future__ import annotations
@@ -11,28 +12,39 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
+import platform
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelStatus, Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModel, LoggedModelStatus, Metric, Param, RunTag
 from mlflow.entities import Run as ServerRun
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
 
-from integrations.reference.errors import DeletedExperimentError, explain
+from integrations.reference.errors import AlreadyRunningError, DeletedExperimentError, explain
 from integrations.reference.ladder.book import Book, Ref, Run, Text, Use, Version
 
 KEY, MARK, DONE = "dlemm.ladder.key", "dlemm.ladder.sha256", "dlemm.ladder.complete"
 """Tags by which a later attempt knows what is there: whose run it is, of which content, and that all of it is there."""
+PARENT = "mlflow.parentRunId"
+HELD = "dlemm.ladder.held"
+"""Tag of an experiment that says who is publishing to it; empty when nobody is."""
 _TOGETHER = 4  # requests at once
 _BATCH = 900  # metrics of one request; the server takes 1000
 _INPUTS = threading.Lock()
 """Inputs are logged one run at a time: two requests that declare the same new dataset at once break the server's
 unique key."""
+_UNSEEN = timedelta(hours=1)  # so long the hold of another machine counts, whose processes cannot be looked at
+_SETTLE_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +69,7 @@ class _Project:
     whole: dict[str, Mapping[str, str]] = field(default_factory=dict)  # tags of runs that were there, complete
     versions: dict[str, str] = field(default_factory=dict)  # key to number
     models: dict[str, str] = field(default_factory=dict)  # key of a run to the id of its logged model
+    pending: list[str] = field(default_factory=list)  # ids of logged models whose files are not all there
 
 
 def publish(
@@ -65,24 +78,15 @@ def publish(
     """Put all books on the server; experiments are ``prefix/project``, registered models ``prefix-project``.
 
     Any error, an interruption included, ends the runs this attempt opened and deletes the versions it had not finished.
+    Raises ``AlreadyRunningError``, with nothing changed, while another process publishes to one of the experiments.
     """
     projects = {key: _opened(client, key, book, prefix) for key, book in books.items()}
-    try:
-        for key, project in projects.items():
-            say(f"{key or 'organisation'}: {len(project.book.runs)} runs")
-            _open_runs(client, project)
-        for key, project in projects.items():
-            if project.book.versions:
-                say(f"{key}: {len(project.book.versions)} versions")
-                _log_models(client, project)
-                _register(client, projects, project)
-        for project in projects.values():
-            _finish_runs(client, projects, project)
-        for project in projects.values():
-            _finish_versions(client, projects, project)
-    except BaseException as error:
-        _give_up(client, projects.values(), error)
-        raise
+    with _held(client, projects.values()):
+        try:
+            _put(client, projects, say)
+        except BaseException as error:
+            _give_up(client, projects.values(), error)
+            raise
     return Published(
         {(key, name): run for key, project in projects.items() for name, run in project.runs.items()},
         {(key, v): f"{p.model}/{number}" for key, p in projects.items() for v, number in p.versions.items()},
@@ -90,38 +94,160 @@ def publish(
     )
 
 
+def _opened(client: MlflowClient, key: str, book: Book, prefix: str) -> _Project:
+    name = f"{prefix}/{key or 'organisation'}"
+    return _Project(book, name, _experiment(client, name), f"{prefix}-{key}".replace("/", "-"))
+
+
+def _experiment(client: MlflowClient, name: str) -> str:
+    """The id of an experiment, created when it is not there."""
+    try:
+        return str(client.create_experiment(name, tags={"dlemm.origin": "reference"}))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    found = client.get_experiment_by_name(name)
+    if found.lifecycle_stage == "deleted":
+        raise DeletedExperimentError(f"The experiment {name} is deleted; restore it or choose another prefix.")
+    return str(found.experiment_id)
+
+
+def _put(client: MlflowClient, projects: Mapping[str, _Project], say: Callable[[str], None]) -> None:
+    for project in projects.values():
+        _recognise(client, project)
+    for key, project in projects.items():
+        say(f"{key or 'organisation'}: {len(project.book.runs)} runs")
+        _open_runs(client, project)
+    for key, project in projects.items():
+        _log_models(client, project)
+        if project.book.versions:
+            say(f"{key}: {len(project.book.versions)} versions")
+            _register(client, projects, project)
+    for project in projects.values():
+        _finish_runs(client, projects, project)
+    for project in projects.values():
+        _finish_versions(client, projects, project)
+
+
+# One at a time.
+
+
+@dataclass(frozen=True, slots=True)
+class _Hold:
+    """Who publishes: a process of a machine; ``started`` tells it from a later one that got the same number."""
+
+    host: str
+    process: int
+    started: str
+    since: str  # ISO 8601
+
+    @classmethod
+    def read(cls, text: str) -> _Hold | None:
+        """The hold that a tag says; None when it is empty or nothing a ladder wrote."""
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            told = json.loads(text)
+            since = datetime.fromisoformat(told["since"]).astimezone(UTC).isoformat(timespec="seconds")
+            return cls(str(told["host"]), int(told["process"]), str(told["started"]), since)
+        return None
+
+    def stands_against(self, other: _Hold) -> bool:
+        """Does it keep ``other`` from publishing? Not when it is of the same process, or of one that has ended."""
+        if (self.host, self.process, self.started) == (other.host, other.process, other.started):
+            return False
+        if self.host == other.host and self.started:
+            return _started(self.process) == self.started
+        return abs(datetime.now(UTC) - datetime.fromisoformat(self.since)) < _UNSEEN
+
+
+def _started(process: int) -> str:
+    """When a process of this machine started, in ticks; empty when it has ended, or where the system does not tell."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] in "ZX" else fields[19]
+
+
+@contextlib.contextmanager
+def _held(client: MlflowClient, projects: Collection[_Project]) -> Iterator[None]:
+    """Hold the experiments of all projects, and let go of them however it ends.
+
+    MLflow has no "set this if it is still that", so of two who found an experiment free at the same moment both write
+    their hold, and only the later one stands. Each therefore waits for longer than there is between looking and
+    writing, then reads what stands, and does not go on unless it is its own.
+    """
+    host, process = platform.node(), os.getpid()
+    mine = _Hold(host, process, _started(process), datetime.now(UTC).isoformat(timespec="seconds"))
+    text = json.dumps(asdict(mine))
+    try:
+        for project in projects:
+            _refuse(project, _Hold.read(_hold_on(client, project)), mine)
+            client.set_experiment_tag(project.experiment, HELD, text)
+        time.sleep(_SETTLE_S)
+        for project in projects:
+            _refuse(project, _Hold.read(_hold_on(client, project)), mine)
+        yield
+    finally:
+        with contextlib.suppress(Exception):  # what ended it is to be told; a hold that stays ends with this process
+            for project in projects:
+                if _hold_on(client, project) == text:
+                    client.set_experiment_tag(project.experiment, HELD, "")
+
+
+def _hold_on(client: MlflowClient, project: _Project) -> str:
+    return str(client.get_experiment(project.experiment).tags.get(HELD, ""))
+
+
+def _refuse(project: _Project, there: _Hold | None, mine: _Hold) -> None:
+    if there is None or not there.stands_against(mine):
+        return
+    patience = "" if there.host == mine.host else " (an hour at the most, should it have broken off)"
+    raise AlreadyRunningError(
+        f"Process {there.process} on {there.host} has been publishing to the experiment {project.name} since "
+        f"{there.since}; wait for it{patience}, or give another --experiment-prefix."
+    )
+
+
 # What is there already.
 
 
-def _opened(client: MlflowClient, key: str, book: Book, prefix: str) -> _Project:
-    name = f"{prefix}/{key or 'organisation'}"
-    found = client.get_experiment_by_name(name)
-    if found and found.lifecycle_stage == "deleted":
-        raise DeletedExperimentError(f"The experiment {name} is deleted; restore it or choose another prefix.")
-    experiment = found.experiment_id if found else client.create_experiment(name, tags={"dlemm.origin": "reference"})
-    project = _Project(book, name, str(experiment), f"{prefix}-{key}".replace("/", "-"))
-    if found:
-        _recognise(client, project)
-    return project
-
-
 def _recognise(client: MlflowClient, project: _Project) -> None:
-    """Use runs and versions that are there and the same; remove the others of ours."""
-    for run in _pages(client, project.experiment):
+    """Use runs, models and versions that are there and the same; remove the others of ours."""
+    models = _models(client, project)
+    ready = {model.source_run_id: model.model_id for model in models if model.status == LoggedModelStatus.READY}
+    for run in _pages(lambda token: client.search_runs([project.experiment], max_results=1000, page_token=token)):
         key = run.data.tags.get(KEY, "")
-        wanted = project.book.runs.get(key)
-        same = wanted is not None and run.data.tags.get(MARK) == mark_of(wanted) and run.data.tags.get(DONE)
-        if same and key not in project.runs:
+        if key not in project.runs and _same_run(project.book.runs.get(key), run, ready):
             project.runs[key] = run.info.run_id
             project.whole[key] = run.data.tags
         elif key:
             client.delete_run(run.info.run_id)
+    for model in models:
+        key = model.tags[KEY]
+        if key in project.whole and ready.get(project.runs[key]) == model.model_id:
+            project.models[key] = model.model_id
+        else:
+            client.delete_logged_model(model.model_id)
     for version in client.search_model_versions(f"name = '{project.model}'"):
         key = version.tags.get(KEY, "")
         if _same_version(project, version, key):
             project.versions[key] = str(version.version)
         elif key:
             client.delete_model_version(project.model, str(version.version))
+
+
+def _models(client: MlflowClient, project: _Project) -> list[LoggedModel]:
+    """The logged models of ours."""
+    found = _pages(lambda token: client.search_logged_models([project.experiment], page_token=token))
+    return [model for model in found if KEY in model.tags]
+
+
+def _same_run(wanted: Run | None, run: ServerRun, ready: Collection[str]) -> bool:
+    """Is a run of the server the one that is wanted, ended as it should be, its model with it?"""
+    if wanted is None or run.data.tags.get(MARK) != mark_of(wanted) or not run.data.tags.get(DONE):
+        return False
+    ended = (run.info.status, run.info.end_time) == (wanted.status, wanted.end_at)
+    return ended and (wanted.package is None or run.info.run_id in ready)
 
 
 def _same_version(project: _Project, version: ModelVersion, key: str) -> bool:
@@ -131,14 +257,14 @@ def _same_version(project: _Project, version: ModelVersion, key: str) -> bool:
     return version.tags.get(MARK) == _digest(repr(wanted)) and version.run_id == project.runs.get(wanted.run)
 
 
-def _pages(client: MlflowClient, experiment: str) -> Iterator[ServerRun]:
-    token = None
-    while True:
-        page = client.search_runs([experiment], max_results=1000, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
+def _pages(search: Callable[[str | None], Any]) -> list[Any]:
+    """All pages of a search, read before anything is removed: a page begins at a number of rows."""
+    page = search(None)
+    found = list(page)
+    while page.token:
+        page = search(page.token)
+        found.extend(page)
+    return found
 
 
 def mark_of(run: Run) -> str:
@@ -186,7 +312,7 @@ def _create_run(client: MlflowClient, project: _Project, run: Run) -> None:
     tags = {key: value for key, value in run.tags.items() if isinstance(value, str)}
     tags |= {KEY: run.key, MARK: mark_of(run)}
     if run.parent:
-        tags["mlflow.parentRunId"] = project.runs[run.parent]
+        tags[PARENT] = project.runs[run.parent]
     made = client.create_run(project.experiment, start_time=run.start_at, tags=tags, run_name=run.name)
     project.open.append(made.info.run_id)
     project.runs[run.key] = made.info.run_id
@@ -241,9 +367,11 @@ def _finish_runs(client: MlflowClient, projects: Mapping[str, _Project], project
 
 
 def _renew(client: MlflowClient, projects: Mapping[str, _Project], project: _Project, run: Run) -> None:
-    """Let a run that was there name the versions and runs that stand now in the place of those that it named."""
+    """Let a run that was there name the versions, runs and parent that stand now in the place of those it named."""
     there = project.whole[run.key]
     named = {key: _resolved(projects, project, value) for key, value in run.tags.items() if isinstance(value, Ref)}
+    if run.parent:
+        named[PARENT] = project.runs[run.parent]
     if changed := {key: value for key, value in named.items() if there.get(key) != value}:
         client.log_batch(project.runs[run.key], tags=[RunTag(key, value) for key, value in changed.items()])
 
@@ -259,7 +387,7 @@ def _all(work: Callable[[Run], None], runs: Iterable[Run]) -> None:
 
 
 def _log_models(client: MlflowClient, project: _Project) -> None:
-    """Log the packages of new runs; those of runs that were there are there too."""
+    """Log the packages of new runs; those of runs that were there were found with them."""
 
     def log(run: Run) -> None:
         if run.package is None:
@@ -268,17 +396,14 @@ def _log_models(client: MlflowClient, project: _Project) -> None:
         made = client.create_logged_model(
             project.experiment, name="model", source_run_id=project.runs[run.key], tags=tags
         )
+        project.pending.append(made.model_id)
         with _folder(run.package.files) as folder:
             client.log_model_artifacts(made.model_id, str(folder))
         client.finalize_logged_model(made.model_id, LoggedModelStatus.READY)
+        project.pending.remove(made.model_id)
         project.models[run.key] = made.model_id
 
     _all(log, [run for run in project.book.runs.values() if run.key not in project.whole])
-    known = project.whole.keys() & {version.run for version in project.book.versions.values()}
-    if known - project.models.keys():
-        for model in client.search_logged_models([project.experiment]):
-            if model.tags.get(KEY) in known and model.source_run_id == project.runs[model.tags[KEY]]:
-                project.models[model.tags[KEY]] = model.model_id
 
 
 def _register(client: MlflowClient, projects: Mapping[str, _Project], project: _Project) -> None:
@@ -330,7 +455,7 @@ def _resolved(projects: Mapping[str, _Project], project: _Project, value: Text) 
 
 
 def _give_up(client: MlflowClient, projects: Iterable[_Project], error: BaseException) -> None:
-    """End what is open and delete versions that are not finished, as far as the server still answers."""
+    """End what is open, delete versions and models that are not finished, as far as the server still answers."""
     known = explain(error)
     reason = "interrupted" if isinstance(error, KeyboardInterrupt) else str(known or type(error).__name__)[:500]
     for project in projects:
@@ -338,6 +463,8 @@ def _give_up(client: MlflowClient, projects: Iterable[_Project], error: BaseExce
             for number in list(project.versions.values()):
                 if not client.get_model_version(project.model, number).tags.get(DONE):
                     client.delete_model_version(project.model, number)
+            for model in list(project.pending):
+                client.delete_logged_model(model)
             for run_id in list(project.open):
                 client.set_tag(run_id, "dlemm.failure_reason", reason)
                 client.set_terminated(run_id, "KILLED")

@@ -31,6 +31,7 @@ def _full_disk() -> OSError:
         (MlflowLike("PERMISSION_DENIED: no"), errors.CredentialsRefusedError, "refused"),
         (MlflowLike("(sqlite3.OperationalError) database or disk is full"), errors.DiskFullError, URI),
         (OSError(errno.EDQUOT, "quota", "/tmp/x"), errors.DiskFullError, "/tmp/x"),
+        (RuntimeError("basic_ios::clear: iostream error"), errors.DiskFullError, "disk of this machine is full"),
         (ModuleNotFoundError("No module named 'torch'", name="torch"), errors.MissingLibraryError, "pip install torch"),
         (ModuleNotFoundError("No module named 'mlflow'", name="mlflow"), errors.MissingLibraryError, "pip install -r"),
         (KeyboardInterrupt(), errors.StoppedError, "nothing is left running"),
@@ -58,7 +59,13 @@ def test_the_cause_of_an_error_is_looked_at() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [ValueError("failed with exception"), MlflowLike("invalid name"), ModuleNotFoundError("x", name="x")]
+    "error",
+    [
+        ValueError("failed with exception"),
+        RuntimeError("size mismatch"),
+        MlflowLike("invalid name"),
+        ModuleNotFoundError("x", name="x"),
+    ],
 )
 def test_a_fault_of_the_program_keeps_its_traceback(error: Exception) -> None:
     assert explain(error) is None
