@@ -11,6 +11,7 @@ import platform
 import sys
 
 NAMES = ("scoring", "measuring", "many_runs", "pages", "collecting", "first_levels", "direct_sql", "demo")
+NAMES += ("ladder", "serving", "fraud", "compression")
 
 
 def machine() -> str:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import math
 import os
@@ -27,6 +26,7 @@ from integrations.reference.engine import Fitted, Recipe, deterministic, fit, lo
 from integrations.reference.groups import KINDS, whole
 from integrations.reference.loop import Loop
 from integrations.reference.meters import MB
+from integrations.reference.orphans import end_with_parent
 from integrations.reference.ranks import Alone
 
 RECIPE = Recipe(seed=5, epochs=2, patience=2, batch_size=64, grad_accum_steps=2, learning_rate=2e-3, clip_norm=1.0)
@@ -34,7 +34,6 @@ RECIPE = Recipe(seed=5, epochs=2, patience=2, batch_size=64, grad_accum_steps=2,
 TOLERANCE, TOLERANCE_COMPRESSED = 1e-3, 2e-2
 """Bounds of the loss difference. Sums in another order differ by about 1e-6; compressed gradients by far more."""
 WIDTH, HEADS, LAYERS = 64, 4, 2
-_PARENT_DEATH_SIGNAL = 1  # of prctl(2)
 
 
 class Block(nn.Module):
@@ -172,8 +171,7 @@ def _accuracy(fitted: Fitted, x: Any, y: Any) -> float:
 def _end_in_time(limit_s: float) -> None:
     """End this process when its time is up or its parent is gone, so that nothing is ever left running."""
     signal.alarm(math.ceil(limit_s))
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    end_with_parent()
 
 
 if __name__ == "__main__":

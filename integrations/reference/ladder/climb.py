@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from integrations.reference.errors import AlreadyRunningError
+from integrations.reference.errors import AlreadyRunningError, PipelineError, explain
 from integrations.reference.ladder import crew
 from integrations.reference.ladder.book import Book
 from integrations.reference.ladder.calendar import Calendar
@@ -54,7 +54,7 @@ def climb(
 
     Raises ``PipelineError`` with one sentence for what a person can mend. Whatever ends it, no process stays behind.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    _made(folder)
     seconds: dict[str, float] = {}
     with _alone(folder):
         from integrations.reference.ladder.papers import write_json, write_papers
@@ -63,8 +63,6 @@ def climb(
         from integrations.reference.tracking import client_of
 
         client = client_of(tracking_uri)
-        for log in folder.glob("*.log"):  # a worker that outlived its killed ladder may still write to its own
-            log.unlink()
         calendar = Calendar(_kept_now(folder, rungs, now))
         with Telling(rungs, calendar, folder, lambda text: say("tell", text), stories) as telling:
             with _timed(seconds, "work"), contextlib.closing(crew.work(stories, rungs, calendar, folder, say)) as done:
@@ -79,6 +77,17 @@ def climb(
             write_json(papers / MANIFEST, manifest(books, published.runs, published.versions))
         _forget_now(folder)
     return Climbed(papers, len(published.runs), len(published.versions), seconds)
+
+
+def _made(folder: Path) -> None:
+    """Make the folder; raises ``PipelineError`` where it cannot be written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "lock").open("a").close()
+    except OSError as error:
+        if explain(error) is None:
+            raise PipelineError(f"{folder} cannot be written to: {error.strerror}; give another --folder.") from error
+        raise
 
 
 class Telling:

@@ -12,6 +12,7 @@ from typing import Any
 
 from integrations.reference.errors import PipelineError, StoppedError, explain, require_libraries
 from integrations.reference.ladder.rungs import STEPS, Rungs, level_of
+from integrations.reference.orphans import end_with_parent
 from integrations.reference.stories import KEYS
 
 FOLDER = Path("var") / "reference"
@@ -131,6 +132,7 @@ def verify(options: argparse.Namespace) -> int:
 
 def work(options: argparse.Namespace) -> int:
     """Run ``work``: do what takes time in one project and keep it; a line on standard output for each piece."""
+    end_with_parent()
     prepare()
     from integrations.reference.ladder.calendar import Calendar
     from integrations.reference.ladder.climb import workshop

@@ -62,6 +62,7 @@ def _start(
     command = [sys.executable, "-m", "integrations.reference", "work", key, str(rungs.step)]
     command += ["--folder", str(folder), "--now", str(calendar.now), "--without", *sorted(rungs.without)]
     environment = {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
+    (folder / f"{key}.log").unlink(missing_ok=True)  # a worker that outlived a killed ladder may still write to it
     with (folder / f"{key}.log").open("w") as log:
         process = subprocess.Popen(  # noqa: S603 - our own module, no shell
             command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment, cwd=ROOT, start_new_session=True

@@ -12,15 +12,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-import platform
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,21 +26,18 @@ from mlflow.entities import Run as ServerRun
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from integrations.reference.errors import AlreadyRunningError, DeletedExperimentError, explain
+from integrations.reference.errors import DeletedExperimentError, explain
 from integrations.reference.ladder.book import Book, Ref, Run, Text, Use, Version
+from integrations.reference.ladder.hold import held
 
 KEY, MARK, DONE = "dlemm.ladder.key", "dlemm.ladder.sha256", "dlemm.ladder.complete"
 """Tags by which a later attempt knows what is there: whose run it is, of which content, and that all of it is there."""
 PARENT = "mlflow.parentRunId"
-HELD = "dlemm.ladder.held"
-"""Tag of an experiment that says who is publishing to it; empty when nobody is."""
 _TOGETHER = 4  # requests at once
 _BATCH = 900  # metrics of one request; the server takes 1000
 _INPUTS = threading.Lock()
 """Inputs are logged one run at a time: two requests that declare the same new dataset at once break the server's
 unique key."""
-_UNSEEN = timedelta(hours=1)  # so long the hold of another machine counts, whose processes cannot be looked at
-_SETTLE_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +74,7 @@ def publish(
     Raises ``AlreadyRunningError``, with nothing changed, while another process publishes to one of the experiments.
     """
     projects = {key: _opened(client, key, book, prefix) for key, book in books.items()}
-    with _held(client, projects.values()):
+    with held(client, {project.name: project.experiment for project in projects.values()}):
         try:
             _put(client, projects, say)
         except BaseException as error:
@@ -127,85 +120,6 @@ def _put(client: MlflowClient, projects: Mapping[str, _Project], say: Callable[[
         _finish_runs(client, projects, project)
     for project in projects.values():
         _finish_versions(client, projects, project)
-
-
-# One at a time.
-
-
-@dataclass(frozen=True, slots=True)
-class _Hold:
-    """Who publishes: a process of a machine; ``started`` tells it from a later one that got the same number."""
-
-    host: str
-    process: int
-    started: str
-    since: str  # ISO 8601
-
-    @classmethod
-    def read(cls, text: str) -> _Hold | None:
-        """The hold that a tag says; None when it is empty or nothing a ladder wrote."""
-        with contextlib.suppress(ValueError, TypeError, KeyError):
-            told = json.loads(text)
-            since = datetime.fromisoformat(told["since"]).astimezone(UTC).isoformat(timespec="seconds")
-            return cls(str(told["host"]), int(told["process"]), str(told["started"]), since)
-        return None
-
-    def stands_against(self, other: _Hold) -> bool:
-        """Does it keep ``other`` from publishing? Not when it is of the same process, or of one that has ended."""
-        if (self.host, self.process, self.started) == (other.host, other.process, other.started):
-            return False
-        if self.host == other.host and self.started:
-            return _started(self.process) == self.started
-        return abs(datetime.now(UTC) - datetime.fromisoformat(self.since)) < _UNSEEN
-
-
-def _started(process: int) -> str:
-    """When a process of this machine started, in ticks; empty when it has ended, or where the system does not tell."""
-    try:
-        fields = Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return "" if fields[0] in "ZX" else fields[19]
-
-
-@contextlib.contextmanager
-def _held(client: MlflowClient, projects: Collection[_Project]) -> Iterator[None]:
-    """Hold the experiments of all projects, and let go of them however it ends.
-
-    MLflow has no "set this if it is still that", so of two who found an experiment free at the same moment both write
-    their hold, and only the later one stands. Each therefore waits for longer than there is between looking and
-    writing, then reads what stands, and does not go on unless it is its own.
-    """
-    host, process = platform.node(), os.getpid()
-    mine = _Hold(host, process, _started(process), datetime.now(UTC).isoformat(timespec="seconds"))
-    text = json.dumps(asdict(mine))
-    try:
-        for project in projects:
-            _refuse(project, _Hold.read(_hold_on(client, project)), mine)
-            client.set_experiment_tag(project.experiment, HELD, text)
-        time.sleep(_SETTLE_S)
-        for project in projects:
-            _refuse(project, _Hold.read(_hold_on(client, project)), mine)
-        yield
-    finally:
-        with contextlib.suppress(Exception):  # what ended it is to be told; a hold that stays ends with this process
-            for project in projects:
-                if _hold_on(client, project) == text:
-                    client.set_experiment_tag(project.experiment, HELD, "")
-
-
-def _hold_on(client: MlflowClient, project: _Project) -> str:
-    return str(client.get_experiment(project.experiment).tags.get(HELD, ""))
-
-
-def _refuse(project: _Project, there: _Hold | None, mine: _Hold) -> None:
-    if there is None or not there.stands_against(mine):
-        return
-    patience = "" if there.host == mine.host else " (an hour at the most, should it have broken off)"
-    raise AlreadyRunningError(
-        f"Process {there.process} on {there.host} has been publishing to the experiment {project.name} since "
-        f"{there.since}; wait for it{patience}, or give another --experiment-prefix."
-    )
 
 
 # What is there already.

@@ -65,3 +65,11 @@ def test_a_missing_library_is_told_on_the_json_line_too(tmp_path, capsys, monkey
     line = json.loads(capsys.readouterr().out)
     assert (line["event"], line["state"]) == ("end", "failed")
     assert "pip install torch" in line["message"]
+
+
+def test_a_folder_that_cannot_be_written_to_is_told(tmp_path, capsys) -> None:
+    pytest.importorskip("mlflow")
+    (tmp_path / "file").write_text("")
+    given = ["ladder", "1", "--tracking-uri", NOWHERE, "--folder", str(tmp_path / "file" / "x")]
+    assert command.main(given) == 2
+    assert "cannot be written to" in capsys.readouterr().err
