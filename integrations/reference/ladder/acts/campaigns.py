@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from integrations.reference import pictures
+from integrations.reference.ladder.acts.quality import let_through
 from integrations.reference.ladder.book import Run
 from integrations.reference.ladder.calendar import FIRST_RELEASE, release_weeks
 from integrations.reference.ladder.scene import Campaign, Scene
@@ -27,6 +28,7 @@ def perform(scene: Scene) -> None:
     story, weeks = scene.story, release_weeks(scene.rungs.step)
     early = FIRST_RELEASE - 1.0
     data = story.training(early)
+    let_through(scene, data)
     simple = scene.trained("baseline", story.recipe, data, family=story.families[0])
     scene.baseline = _run(scene, "baseline", "simple baseline", early, simple.cost["duration_s"])
     scene.baseline.tags["dlemm.stage"] = "train"
@@ -36,6 +38,7 @@ def perform(scene: Scene) -> None:
     for number, week in enumerate(weeks, start=1):
         begin = week - lead_weeks(scene.rungs.step, number) + turn
         training = story.training(begin)
+        let_through(scene, training)
         recipe = replace(story.recipe, seed=round(-week))  # of the week, so that every step trains the same one
         name = f"release{week:.0f}from{begin:.2f}"
         fitted = scene.trained(name, recipe, training, augmentation=story.augmentation, family=story.main)
@@ -67,6 +70,7 @@ def _repeat(scene: Scene) -> None:
     for seed in REPEATS if scene.rungs.step > 1 else ():
         recipe = replace(story.recipe, seed=seed)
         data = story.training(week)
+        let_through(scene, data)
         fitted = scene.trained(f"repeat{seed}", recipe, data, augmentation=story.augmentation, family=story.main)
         run = _run(scene, f"repeat-{seed}", f"seed {seed}", week + seed / 1000, fitted.cost["duration_s"])
         run.tags["dlemm.stage"] = "train"

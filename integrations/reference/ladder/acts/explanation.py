@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from integrations.reference import counting, judging, pictures
+from integrations.reference import counting, export, judging, pictures
 from integrations.reference.explain import grad_cam, integrated_gradients, overlap, random_maps, spatial
 from integrations.reference.ladder.book import Run
+from integrations.reference.ladder.packages import program
 from integrations.reference.ladder.scene import Campaign, Scene, Whole
 from integrations.reference.stories.base import Data, Flags
 
@@ -20,6 +21,10 @@ FAIRNESS_LIMIT = 0.10
 FIXED_SAMPLE = 8
 """Cases explained for every release: always the same ones."""
 EXPERT_CASES = 60
+
+
+SAME = 1e-6
+"""Difference of a metric between a network and its stored program that is none."""
 
 
 def perform(scene: Scene) -> None:
@@ -291,7 +296,8 @@ def _recomputed(scene: Scene) -> tuple[int, int]:
     """How many primary figures of the releases agree with the networks judged again, and how many there are."""
     agreeing = 0
     for campaign in scene.campaigns:
-        again = scene.score(campaign.fitted, scene.test)
+        stored = export.load_program(program(scene, campaign.fitted))
+        again = scene.story.score(scene.test.y, stored(scene.test.x))
         logged = campaign.evaluation.value(scene.story.primary) if campaign.evaluation else float("nan")
-        agreeing += abs(again - logged) < 1e-9
+        agreeing += abs(again - logged) < SAME
     return agreeing, len(scene.campaigns)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from integrations.reference import export
-from integrations.reference.engine import fit, logits
+from integrations.reference.engine import fit
 from integrations.reference.ladder import operation
 from integrations.reference.ladder.book import Ref
 from integrations.reference.ladder.packages import digest_of
@@ -106,7 +106,8 @@ def _alarms(scene: Scene) -> list[dict[str, Any]]:
 
 
 def _learn(scene: Scene, campaign: Campaign, traffic: Data, wanted: float) -> float | None:
-    """Train on with the first half of the disturbed week; seconds until the second half is answered well enough again.
+    """Train on with the first half of the disturbed week and put the result into a service; seconds until that answers
+    the second half well enough again.
 
     None when it is not: the incident then stays open.
     """
@@ -117,7 +118,12 @@ def _learn(scene: Scene, campaign: Campaign, traffic: Data, wanted: float) -> fl
     y = np.concatenate([campaign.training.y, known.y])
     start = copy.deepcopy(campaign.fitted.model)
     model = fit(recipe, lambda: start, x, y, known.x, known.y).model
-    good = scene.story.score(rest.y, logits(model, rest.x)) >= wanted
+    with operation.serving_process(scene) as (service, files):
+        service.load(files[campaign.key], campaign.key)
+        repaired = service.folder / "repaired.onnx"
+        repaired.write_bytes(export.to_onnx(model, scene.test.x[:2]))
+        service.load(repaired, "repaired")
+        good = _quality(scene, service, rest) >= wanted
     return time.perf_counter() - begin if good else None
 
 

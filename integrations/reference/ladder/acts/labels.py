@@ -43,6 +43,7 @@ class Reading:
     consensus: Any
     disputed: Any
     measured: dict[str, float]
+    assumed_error_rate: float  # of each simulated reader
 
 
 def perform(scene: Scene) -> None:
@@ -100,7 +101,7 @@ def _guideline(scene: Scene) -> None:
 
 
 def _panel(scene: Scene, *, briefed: bool) -> list[Reader]:
-    """Three readers. Before the second briefing they err as often as people do who read a guideline once."""
+    """Three simulated readers. That the second briefing lowers their error rate is assumed, and logged as such."""
     rate = BRIEFED if briefed else UNBRIEFED.get(scene.story.classes, _UNBRIEFED_MANY)
     return [Reader(f"reference-reader-{number}", rate) for number in (1, 2, 3)]
 
@@ -144,7 +145,7 @@ def _round(scene: Scene, key: str, data: Data, training: Run, reading: Reading, 
     if "DG3.4.1" in scene.rungs:
         run.metrics({key: value for key, value in reading.measured.items() if key not in _PLAIN})
         run.param(**{f"gold_accuracy.{n}": value for n, value in enumerate(_each_reader(scene, reading), start=1)})
-    run.param(readers=reading.votes.shape[1], limit=LIMIT)
+    run.param(readers=reading.votes.shape[1], limit=LIMIT, assumed_error_rate=reading.assumed_error_rate)
     if "DG3.3.2" in scene.rungs:
         run.artifacts["votes.json"] = json.dumps(_rows(reading), indent=0).encode()
     return run
@@ -179,7 +180,8 @@ def _read(scene: Scene, data: Data, *, briefed: bool) -> Reading:
         "label/items_double": float(count),
         **_gold(scene, people, senior, seed),
     }
-    return Reading([digest[:16] for digest in sample.row_hashes()], votes, consensus, disputed, measured)
+    assumed = people[0].error_rate
+    return Reading([digest[:16] for digest in sample.row_hashes()], votes, consensus, disputed, measured, assumed)
 
 
 def _gold(scene: Scene, people: list[Reader], senior: Reader, seed: int) -> dict[str, float]:

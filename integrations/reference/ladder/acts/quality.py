@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from integrations.reference.checks import Checked, Expectations, check, learn, profile, self_test
+from integrations.reference.checks import Checked, Expectations, check, gate, learn, profile, self_test
 from integrations.reference.ladder.acts.sourcing import coverage_of_groups, data_of
 from integrations.reference.ladder.book import Run
 from integrations.reference.ladder.calendar import FIRST_RELEASE, iso
 from integrations.reference.ladder.duels import paired
-from integrations.reference.ladder.scene import APPROVER, TRAINER, Scene
+from integrations.reference.ladder.scene import TRAINER, Scene
 from integrations.reference.readers import out_of_sample
 from integrations.reference.stories.base import Data, Values
 
@@ -30,13 +30,9 @@ def perform(scene: Scene) -> None:
         _profile(scene)
     if scene.rungs.step == 1:
         return
-    expectations = learn(scene.story, scene.story.training(FIRST_RELEASE - 1.0))
-    known: dict[str, Checked] = {}
     for run in scene.trainings():
-        data = data_of(scene, run)
-        if data.digest not in known:
-            known[data.digest] = check(scene.story, expectations, data, (scene.validation, scene.test))
-        _judge(scene, run, known[data.digest])
+        _judge(scene, run, checked(scene, data_of(scene, run)))
+    expectations = _expectations(scene)
     _keep(scene, expectations)
     if "DG2.3.2" in scene.rungs:
         _coverage(scene)
@@ -44,6 +40,28 @@ def perform(scene: Scene) -> None:
         _control(scene, expectations)
     if "DG2.5.1" in scene.rungs:
         _experiments(scene)
+
+
+def let_through(scene: Scene, data: Data) -> None:
+    """The gate, before anything is learned from some data; raises ``BadBatchError`` where it does not let them pass."""
+    if "DG2.3.1" in scene.rungs:
+        gate(checked(scene, data))
+
+
+def checked(scene: Scene, data: Data) -> Checked:
+    """Training data held to the expectations, once."""
+    known: dict[str, Checked] = scene.shared.setdefault("checked", {})
+    if data.digest not in known:
+        known[data.digest] = check(scene.story, _expectations(scene), data, (scene.validation, scene.test))
+    return known[data.digest]
+
+
+def _expectations(scene: Scene) -> Expectations:
+    """Learned once, from the first labelled batch."""
+    if "expectations" not in scene.shared:
+        scene.shared["expectations"] = learn(scene.story, scene.story.training(FIRST_RELEASE - 1.0))
+    known: Expectations = scene.shared["expectations"]
+    return known
 
 
 def _keep(scene: Scene, expectations: Expectations) -> None:
@@ -215,4 +233,4 @@ def _experiment(scene: Scene, name: str, week: float, control: Data, tested: Dat
     gain = paired(scene, scene.test.y, logits["control"], logits["tested"])
     parent.metrics({"eval/primary_delta": gain["delta"], "eval/primary_delta_ci_low": gain["ci_low"]})
     parent.metrics({"eval/primary_delta_ci_high": gain["ci_high"]})
-    parent.param(reviewed_by=APPROVER, closed=iso(parent.end_at)[:10])
+    parent.param(closed=iso(parent.end_at)[:10])

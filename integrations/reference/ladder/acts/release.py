@@ -14,6 +14,7 @@ import numpy as np
 
 from integrations.reference import canary, export, pictures
 from integrations.reference.engine import Fitted
+from integrations.reference.errors import PipelineError
 from integrations.reference.ladder.acts import governance
 from integrations.reference.ladder.book import Ref, Run, Version
 from integrations.reference.ladder.packages import digest_of, program
@@ -28,6 +29,10 @@ PATH_POINTS = 300
 """Points at most of the picture of a test."""
 AGREED = 1e-6
 """Largest difference between the metric that was claimed and the one found at the second look."""
+
+
+class ReleaseStoppedError(PipelineError):
+    """A step of a release did not go well, so the version does not go into service."""
 
 
 def perform(scene: Scene) -> None:
@@ -106,7 +111,11 @@ def _shadow(scene: Scene, campaign: Campaign, version: Version) -> None:
     name = f"shadow/{'-'.join(both)}-{-weeks[0]}"
     seen = scene.work.once(name, lambda: shadow(scene, campaign, weeks))
     verdict = canary.Verdict(**seen["verdict"])
-    run = _run(scene, campaign, "rollout", f"shadow test of version {campaign.number}", RELEASER, hours=4)
+    if verdict.decision == "rollback":
+        raise ReleaseStoppedError(f"the shadow test of version {campaign.number} of {scene.story.key} says: worse")
+    run = _run(
+        scene, campaign, "rollout", f"shadow test of version {campaign.number} on recorded traffic", RELEASER, hours=4
+    )
     run.inputs += [scene.use(scene.story.stream(week), "eval") for week in weeks]
     before = scene.campaigns[campaign.number - 2].key if campaign.update else "baseline"
     run.param(kind="shadow", against=before, alpha=verdict.alpha, margin=verdict.margin, answered=seen["answered"])
@@ -132,12 +141,15 @@ def _weeks_before(week: float) -> list[int]:
 
 
 def shadow(scene: Scene, campaign: Campaign, weeks: list[int]) -> dict[str, Any]:
-    """Both programs answer the same requests; their losses go to the test in the order of the traffic."""
+    """Both programs answer the same recorded requests, without rows that one of them was trained on; their losses go to
+    the test in the order of the traffic."""
     incumbent = _incumbent(scene, campaign)
     champion, candidate = (export.load_program(program(scene, one)) for one in (incumbent, campaign.fitted))
     losses: list[list[canary.Losses]] = [[], []]
+    known = set(campaign.training.row_hashes()) | set(_training_of(scene, campaign))
     for week in weeks:
         traffic = scene.story.stream(week)
+        traffic = traffic.take(np.array([digest not in known for digest in traffic.row_hashes()]))
         for kept, predict in zip(losses, (champion, candidate), strict=True):
             kept.append(_losses(predict(traffic.x), traffic.y))
     old, new = (np.concatenate(one) for one in losses)
@@ -153,6 +165,13 @@ def shadow(scene: Scene, campaign: Campaign, weeks: list[int]) -> dict[str, Any]
         "answered": len(old),
         "detectable": found,
     }
+
+
+def _training_of(scene: Scene, campaign: Campaign) -> list[str]:
+    """Hashes of the rows that the network in service before was trained on."""
+    before = scene.campaigns[campaign.number - 2].training if campaign.update else scene.shared["fits"]["baseline"][2]
+    hashes: list[str] = before.row_hashes()
+    return hashes
 
 
 def _incumbent(scene: Scene, campaign: Campaign) -> Fitted:
@@ -174,7 +193,7 @@ def _release_by_pipeline(scene: Scene, campaign: Campaign, version: Version) -> 
     steps = _steps(scene, campaign, version)
     failed = [name for name, good in steps.items() if not good]
     if failed:
-        raise ValueError(f"the release of version {campaign.number} stopped at: {', '.join(failed)}")
+        raise ReleaseStoppedError(f"the release of version {campaign.number} stopped at: {', '.join(failed)}")
     run = _run(scene, campaign, "release", f"release version {campaign.number}", RELEASER, hours=1)
     run.param(steps=", ".join(steps))
     run.metrics({"release/steps_passed": len(steps), "release/duration_s": time.perf_counter() - begin})

@@ -238,11 +238,12 @@ def _approve(scene: Scene, campaign: Campaign) -> None:
 def _conditions(scene: Scene, campaign: Campaign) -> dict[str, bool]:
     """The conditions of the policy, and whether an update met them."""
     tags, fought = campaign.version.tags if campaign.version else {}, duel(scene, campaign)
+    shadow = campaign.notes.get("rollout")
     return {
         "automatic trigger": campaign.run.tags.get("dlemm.trigger") in ("schedule", "data", "drift", "ci"),
         "gate passed": tags.get("dlemm.gate.status") == "passed",
         "released by pipeline": tags.get("dlemm.release.actor") == "ci",
-        "no loss in service": fought["delta"] >= RETAINED,
+        "shadow test not lost": shadow is not None and shadow.decision != "rollback",
         "retention kept": fought["backward_transfer"] >= RETAINED,
     }
 

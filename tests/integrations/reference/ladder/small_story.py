@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from integrations.reference import canary
 from integrations.reference.engine import Recipe
 from integrations.reference.ladder.acts import campaigns, delivery, monitoring, updates
 from integrations.reference.ladder.book import Book
@@ -39,7 +40,7 @@ class Small(Story):
     main = "mlp"
     stresses = ("moved", "mirrored")
     drift_weeks = (-9, -6, -3)
-    recipe = Recipe(epochs=3, patience=3, batch_size=64, learning_rate=5e-2)
+    recipe = Recipe(epochs=10, patience=10, batch_size=64, learning_rate=5e-2)
 
     def _clouds(self, name: str, rows: int, seed: int, until: float = 0.0, moved: float = 0.0) -> Data:
         generator = np.random.default_rng(seed)
@@ -86,6 +87,7 @@ def told(folder: Path, step: int, *without: str, acts: Sequence[ModuleType] = OP
     for campaign in scene.campaigns:
         tags = {"dlemm.gate.status": "passed", "dlemm.release.actor": "ci", "dlemm.approved_by": "reference-approver"}
         campaign.version = book.version(campaign.key, campaign.run.key, tags=tags)
+        campaign.notes["rollout"] = canary.decide(np.full(200, 0.5), np.full(200, 0.1))
     for act in acts:
         act.perform(scene)
     return scene

@@ -75,7 +75,7 @@ def test_a_package_that_is_not_what_was_trained_is_not_approved(folder: Path) ->
 
     assert scene.book.runs[f"approve-{campaign.number}"].tags["dlemm.approval"] == "refused"
     assert "dlemm.approved_by" not in campaign.version.tags
-    with pytest.raises(ValueError, match="package unchanged"):
+    with pytest.raises(release.ReleaseStoppedError, match="package unchanged"):
         release._release_by_pipeline(scene, campaign, campaign.version)
     campaign.run.package.files[export.PROGRAM] = right
 
