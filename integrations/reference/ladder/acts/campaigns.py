@@ -48,7 +48,7 @@ def perform(scene: Scene) -> None:
         run.tags["dlemm.stage"] = stage
         run.metrics({"train/loss": fitted.history[-1]["train_loss"]})
         scene.shared["fits"][key] = (fitted, recipe, training)
-        if scene.rungs.step > 1:
+        if scene.rungs.step > 1 and week == weeks[-1]:
             curve = scene.picture(pictures.learning_curve, fitted.history, best_epoch=fitted.best_epoch, title=run.name)
             run.artifacts["figures/learning_curve.png"] = curve
         scene.campaigns.append(Campaign(number, week, training, fitted, run, notes={"recipe": recipe}))

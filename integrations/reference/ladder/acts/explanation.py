@@ -184,27 +184,34 @@ def _explained(scene: Scene, campaign: Campaign) -> dict[str, bytes]:
     """Maps of what speaks for class 1 in the fixed sample, by integrated gradients and by Grad-CAM, as pictures too."""
     marked, regions = _marked(scene)
     sample = marked.take(np.arange(FIXED_SAMPLE))
-    maps = spatial(integrated_gradients(campaign.fitted.model, sample.x, 1))
-    places = grad_cam(campaign.fitted.model, sample.x, 1, pointwise=True)
+    model = campaign.fitted.model
+    maps = spatial(integrated_gradients(model, sample.x, 1))
     file = io.BytesIO()
     np.save(file, maps.astype(np.float32))
     about = {
-        "method": "integrated gradients (maps.npy); Grad-CAM weighted point by point (the second picture)",
+        "method": "integrated gradients",
         "cases": sample.row_hashes(),
         "strongest_point": [list(map(int, np.unravel_index(one.argmax(), one.shape))) for one in maps],
     }
+    found = {"explain/maps.npy": file.getvalue(), "explain/sample.json": (json.dumps(about, indent=1) + "\n").encode()}
+    if campaign is scene.champion:
+        for name, shown in (("integrated_gradients", maps), ("grad_cam", grad_cam(model, sample.x, 1, pointwise=True))):
+            found[f"explain/{name}.png"] = _overlays(scene, sample, shown, regions, name)
+    return found
+
+
+def _overlays(scene: Scene, sample: Data, maps: Any, regions: Flags, name: str) -> bytes:
+    """The fixed sample under its maps, with the regions that the generator of the phantoms marked."""
     names = [f"case {number}" for number in range(1, FIXED_SAMPLE + 1)]
-
-    def overlays(shown: Any, title: str) -> bytes:
-        marks = regions[:FIXED_SAMPLE]
-        return scene.picture(pictures.map_overlays, sample.x[:, 0], shown, names, regions=marks, title=title)
-
-    return {
-        "explain/maps.npy": file.getvalue(),
-        "explain/sample.json": (json.dumps(about, indent=1) + "\n").encode(),
-        "explain/integrated_gradients.png": overlays(maps, "Integrated gradients, and the region that experts marked"),
-        "explain/grad_cam.png": overlays(places, "Grad-CAM, and the region that experts marked"),
-    }
+    title = {"grad_cam": "Grad-CAM", "integrated_gradients": "Integrated gradients"}[name]
+    return scene.picture(
+        pictures.map_overlays,
+        sample.x[:, 0],
+        maps,
+        names,
+        regions=regions[:FIXED_SAMPLE],
+        title=f"{title}, marks in green",
+    )
 
 
 def _marked(scene: Scene) -> tuple[Data, Flags]:

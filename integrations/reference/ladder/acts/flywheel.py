@@ -109,7 +109,8 @@ def _channel(scene: Scene) -> None:
     run = scene.book.run("feedback-channel", "cases of the feedback channel", start_at=start, end_at=start + 60_000)
     run.tags |= {"dlemm.stage": "feedback", "dlemm.feedback.owner": TRAINER}
     run.artifacts["cases.csv"] = _table(cases)
-    run.metrics({"feedback/cases": len(cases), "feedback/answer_days": ANSWER_DAYS})
+    run.metrics({"feedback/cases": len(cases)})
+    run.param(answer_target_days=ANSWER_DAYS)
     facts = {
         "owner": TRAINER,
         "deputy": APPROVER,

@@ -38,13 +38,13 @@ ALWAYS = ("wrong-weights", "stale-version")
 """Drills held as soon as there is an incident process; the others come with the error budget."""
 _OF_THE_SERVICE = ("corrupt-package", "worker-killed")
 _LEARNT = {
-    "wrong-weights": "a version is loaded by its digest and asked known rows before it takes traffic",
-    "stale-version": "every answer carries its version, and the watch compares it with the registry's",
+    "wrong-weights": "quality on known rows tells a damaged version at once; the right one is loaded again",
+    "stale-version": "every answer carries its version, so an old one is seen and replaced",
     "corrupt-package": "a package whose digest differs is refused, and the version before goes on answering",
     "model-raises": "whatever the model raises, the caller gets the prior, marked as such",
     "no-number": "an answer that is no number is replaced by the prior and counted",
     "worker-killed": "the supervisor starts the last good version again, without a person",
-    "drift": "the rows of that week joined the next training and became a regression test",
+    "drift": "a network trained on with half of that week was put into a service and asked the other half",
 }
 
 

@@ -16,7 +16,7 @@ from integrations.reference.ladder.book import Ref, Version
 from integrations.reference.ladder.calendar import WEEKS
 from integrations.reference.ladder.duels import duel
 from integrations.reference.ladder.modes import JUDGED, Trial, fresh_rows, tried_modes
-from integrations.reference.ladder.scene import RELEASER, Campaign, Scene
+from integrations.reference.ladder.scene import APPROVER, RELEASER, Campaign, Scene
 from integrations.reference.ladder.served import baseline_quality, quality, reference, watched
 from integrations.reference.monitor import drift
 from integrations.reference.staleness import Band
@@ -258,7 +258,7 @@ def _policy_document(scene: Scene, rows: list[dict[str, Any]]) -> None:
     groups = {kind: [row["failed"] for row in rows if row["by_policy"] is kind] for kind in (True, False)}
     rates = {kind: f"{mean(found):.0%}" if found else "none to judge" for kind, found in groups.items()}
     lines = [
-        f"| {row['version']} | {'policy' if row['by_policy'] else 'a person'} | "
+        f"| {row['version']} | {'policy' if row['by_policy'] else APPROVER} | "
         f"{', '.join(name for name, met in row.items() if met is False and name not in _NO_CONDITION) or 'none'} | "
         f"{'failed' if row['failed'] else 'held'} |"
         for row in rows
