@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -67,15 +68,42 @@ def climb(job: Job, report: Report) -> None:
     server = organisation.sources.filter(key=SERVER, kind="mlflow").first()
     if server is None or step not in STEPS:
         raise JobFailed(gettext("The reference pipeline needs a source “mlflow” to write to, and a step from 1 to 5."))
-    for line in climbing(step, server.config["base_url"], folder_of(organisation)):
-        if line.get("event") == "end":
-            note(job, str(line["message"]))
-        else:
-            report(0, None, f"{line['step']}: {line['doing']}")
+    with Log(job) as log:
+        for line in climbing(step, server.config["base_url"], folder_of(organisation)):
+            if line.get("event") == "end":
+                log.add(str(line["message"]))
+            else:
+                log.add(f"{line['step']}: {line['doing']}")
+                report(0, None, f"{line['step']}: {line['doing']}")
     take(organisation, folder_of(organisation), server.config["base_url"])
     from assessments.ratings.refresh import refresh  # pandas, which the page that shows the ladder does without
 
     refresh(job, report)
+
+
+class Log:
+    """Lines for the log of a job, written together every few seconds, since there are hundreds of them."""
+
+    EVERY_S = 3.0
+
+    def __init__(self, job: Job) -> None:
+        self.job, self.lines, self.written = job, list[str](), time.monotonic()
+
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._write()
+
+    def add(self, line: str) -> None:
+        self.lines.append(line)
+        if time.monotonic() - self.written >= self.EVERY_S:
+            self._write()
+
+    def _write(self) -> None:
+        if self.lines:
+            note(self.job, "\n".join(self.lines))
+        self.lines, self.written = [], time.monotonic()
 
 
 def climbed(organisation: Organisation) -> int | None:

@@ -132,7 +132,7 @@ def test_a_job_takes_the_news_of_the_pipeline_and_then_the_papers(
     climb(job, lambda done, total, doing: said.append(doing))
     job.refresh_from_db()
     assert said == ["digits: train/baseline"]
-    assert job.log == "step 2 is up"
+    assert job.log == "digits: train/baseline\nstep 2 is up"
     assert demo.projects.get().key == "digits"
 
 
