@@ -147,6 +147,11 @@ class Story(ABC):
         """Some rows of the test set as they arrive, before ``prepare``."""
         return self.test().x[:rows]
 
+    def scanned_headers(self) -> dict[str, tuple[int, int]]:
+        """Real picture files of the story's kind: findings that may name a person in the header of each, as it came and
+        after de-identification. Empty where rows do not come as files."""
+        return {}
+
     def regions(self) -> tuple[Data, Flags] | None:
         """Fifty positive test cases or more with the region that an expert marked in each, (n, *spatial); None without
         such marks."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from integrations.reference.engine import Augment, Recipe
 from integrations.reference.stories import augmentations as change
-from integrations.reference.stories import dicom, phantoms
+from integrations.reference.stories import deidentify, dicom, phantoms
 from integrations.reference.stories.base import Classes, Data, Flags, Rows, Story, Values
 from integrations.reference.stories.phantoms import Phantoms, Scanner
 
@@ -24,6 +24,8 @@ _TEST, _VALIDATION, _WEEK = 400, 200, 250
 _LEAST, _MOST = 80, 700  # training rows of the first and the last release
 _DISTURBED = Scanner(noise_hu=100.0, kernel=0.45, offset_hu=45.0)
 """The replacement scanner of the declared weeks: a sharper kernel, more noise, and air that reads 45 HU too high."""
+REAL_FILES = ("CT_small.dcm", "MR_small.dcm", "JPEG2000.dcm", "examples_overlay.dcm")
+"""Real DICOM files that pydicom bundles. None shows a lung; their headers are what a hospital sends."""
 _AUGMENTATIONS: dict[str, Augment] = {
     "flips": change.flip(0, 1, 2),
     "quarter_turns": change.quarter_turns(1, 2),
@@ -101,6 +103,13 @@ class Nodules(Story):
             nn.ReLU(),
             nn.Linear(32, self.classes),
         )
+
+    def scanned_headers(self) -> dict[str, tuple[int, int]]:
+        found = {}
+        for name in REAL_FILES:
+            header = dicom.read(dicom.bundled(name))
+            found[name] = len(deidentify.scan(header)), len(deidentify.scan(deidentify.deidentify(header)))
+        return found
 
     def score(self, y: Classes, logits: Rows) -> float:
         """Area under the ROC curve by ranks, ties counted half; NaN when a class has no row."""

@@ -95,16 +95,21 @@ def _classes(scene: Scene) -> None:
 
 
 def _personal_data(scene: Scene) -> None:
-    """Scan what comes with the rows of every training: names, schema and texts; log what is still open."""
+    """Scan what comes with the rows of every training: names, schema and texts, and the headers of real picture files
+    before and after they are de-identified; log what is still open."""
+    headers: dict[str, tuple[int, int]] = scene.work.once("headers", scene.story.scanned_headers)
+    left = sum(after for _, after in headers.values())
     for run in scene.trainings():
         run.tags["dlemm.personal_data"] = "true" if scene.story.personal_data else "false"
-        run.metric("dq/pii_findings_open", len(_scanned(scene, data_of(scene, run))), at=run.start_at)
+        run.metric("dq/pii_findings_open", len(_scanned(scene, data_of(scene, run))) + left, at=run.start_at)
     if not scene.story.personal_data:
         scene.book.waive("DG5.2.2/1", f"No run is on personal data: rows are {scene.story.modality} of nobody known.")
     planted = {"patient_name": "a name", "note": "call +44 20 7946 0018 or mail someone@example.org"}
     section = {
         "scanner_version": SCANNER,
-        "open_findings": len(_scanned(scene, scene.champion.training)),
+        "open_findings": len(_scanned(scene, scene.champion.training)) + left,
+        "headers_scanned": len(headers),
+        "headers_findings_before": sum(before for before, _ in headers.values()),
         "planted_found": len(scan_record(planted, "planted")),
     }
     scene.champion.run.report("data_quality", {"pii": section})

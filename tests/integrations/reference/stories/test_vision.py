@@ -171,3 +171,9 @@ def test_a_cube_is_put_in_one_of_its_32_ways_and_no_voxel_is_lost() -> None:
     assert torch.equal(turned.flatten(1).sort(dim=1).values, cubes.flatten(1))
     assert len({tuple(cube.flatten().tolist()) for cube in turned}) == 16  # mirrors and turns of one plane overlap
     assert (turned[:, 0, 1, 1, 1] == 13).all()  # the middle stays
+
+
+def test_no_header_of_a_real_file_names_a_person_once_it_is_de_identified() -> None:
+    found = find_story("nodules").scanned_headers()
+    assert set(found) == set(nodules.REAL_FILES)
+    assert all(before > 0 and after == 0 for before, after in found.values())
