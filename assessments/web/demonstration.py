@@ -28,8 +28,8 @@ from assessments.organisations.models import Membership, Organisation
 from assessments.ratings.ladder import climb_aloud, climbed, folder_of, take
 
 KEY, ACCOUNT = "demo", "demo"
-STEP = 2
-"""The step that is climbed when nothing was climbed before."""
+STEP = 1
+"""The step that is climbed when nothing was climbed before: the quickest. The page climbs further."""
 START_SECONDS = 120
 
 

@@ -61,6 +61,7 @@ class Command(BaseCommand):
             for url in addresses(listener):
                 self.stdout.write(self.style.SUCCESS(f"Site    {url}"))
             self.stdout.write(f"Sign in as {name} with the password {password} (valid until the next demo)")
+            self.stdout.write("The page Reference of the site climbs further, up to level 5.")
             self.stdout.write(f"MLflow  {address}  (this machine only)\nStop with Ctrl-C.")
             self.stdout.flush()
             serve(listener)

@@ -45,7 +45,7 @@ SUNDAY_NIGHT = round(datetime(2026, 11, 29, 23, tzinfo=UTC).timestamp() * 1000)
 """The end of a week, when the virtual calendar reaches back farthest."""
 LONGEST_S = 1800
 CLIMBED = (5, 3, 1)
-"""Steps that are climbed for good; the others are told from the same work, and the demonstration climbs step 2."""
+"""Steps that are climbed for good; the others are told from the same work."""
 
 
 @pytest.fixture(scope="module")
