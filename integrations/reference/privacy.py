@@ -78,7 +78,7 @@ def scan_record(record: Mapping[str, object], where: str) -> list[Found]:
 def _luhn(number: str) -> bool:
     """Whether digits pass the check sum of card numbers (ISO/IEC 7812) and are not all alike."""
     doubled = [int(digit) * (1 + place % 2) for place, digit in enumerate(reversed(number))]
-    return len(set(number)) > 2 and sum(value // 10 + value % 10 for value in doubled) % 10 == 0
+    return len(set(number)) > 1 and sum(value // 10 + value % 10 for value in doubled) % 10 == 0
 
 
 def scan_secrets(files: Iterable[Path]) -> list[Found]:

@@ -22,9 +22,13 @@ _MONDAY = 0
 
 @dataclass(frozen=True, slots=True)
 class Calendar:
-    """The calendar of one ladder, ending at ``now`` (milliseconds since 1970, UTC)."""
+    """The calendar of one ladder, ending at ``now`` (milliseconds since 1970, UTC).
+
+    ``turn``: minutes by which one project does everything later than another, since they share a machine.
+    """
 
     now: int
+    turn: int = 0
 
     @property
     def end(self) -> datetime:
@@ -34,7 +38,7 @@ class Calendar:
 
     def at(self, week: float, *, hours: float = 0.0) -> int:
         """Milliseconds of a place in the calendar: the start of the week, so many hours later; never after ``now``."""
-        moment = self.end + timedelta(weeks=week, hours=hours)
+        moment = self.end + timedelta(weeks=week, hours=hours, minutes=self.turn)
         return min(round(moment.timestamp() * 1000), self.now)
 
     def text(self, week: float, *, hours: float = 0.0) -> str:

@@ -6,6 +6,7 @@ Takes a story, the rungs that are climbed and a workshop; gives the book of the 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from integrations.reference.ladder.calendar import Calendar
 from integrations.reference.ladder.rungs import Rungs
 from integrations.reference.ladder.scene import Scene, Whole
 from integrations.reference.ladder.workshop import Workshop
-from integrations.reference.stories import find_story
+from integrations.reference.stories import KEYS, find_story
 
 ACTS = (
     "campaigns",
@@ -44,7 +45,8 @@ called once all have performed, the last act first; and ``perform_once(whole)`` 
 def tell_project(key: str, rungs: Rungs, calendar: Calendar, work: Workshop, *, commit: str = "") -> Scene:
     """Tell one project; all acts in order."""
     book = Book(key, model=f"reference-{key}", common={"dlemm.origin": "reference", "dlemm.clock": "virtual"})
-    scene = Scene(find_story(key), rungs, calendar, work, book, commit)
+    own = replace(calendar, turn=KEYS.index(key))
+    scene = Scene(find_story(key), rungs, own, work, book, commit)
     modules = [import_module(f"integrations.reference.ladder.acts.{act}") for act in ACTS]
     for module in modules:
         module.perform(scene)

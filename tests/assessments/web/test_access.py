@@ -35,6 +35,9 @@ MEMBERS = {
     "job": {"number": 1},
     "report-file": {"language": "en", "kind": "json"},
     "api-scorecard": {},
+    "reference": {},
+    "reference-picture": {"project": "digits", "name": "monitor-1-drift.png"},
+    "reference-document": {"project": "digits", "practice": "DG3.1.1"},
 }
 BY_TOKEN = {
     "api-facts": {},
@@ -46,6 +49,7 @@ POST_ONLY = {
     "job-start",
     "job-cancel",
     "names-add",
+    "reference-climb",
     "names-remove",
     "source-collect",
     "source-schedule",

@@ -1,6 +1,7 @@
 import http.client
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,11 +63,19 @@ def test_served_probabilities_are_those_of_the_module(service: Service) -> None:
     assert np.abs(service.predict(ROWS[:1]).probabilities - answer.probabilities[:1]).max() < 1e-6
 
 
+def logged(service: Service, *, rows: int, entries: int) -> list[dict[str, object]]:
+    """The newest entries of that many rows; the log is written just after the answer, so it may take a moment."""
+    deadline = time.monotonic() + 10
+    while len(found := [entry for entry in service.logged() if entry["rows"] == rows]) < entries:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found[-entries:]
+
+
 def test_every_prediction_is_logged_with_time_version_and_input(service: Service) -> None:
-    before = len(service.logged())
     labels = service.predict(ROWS[:5]).probabilities.argmax(1).tolist()
     service.predict(ROWS[5:10])
-    first, second = service.logged()[before:]
+    first, second = logged(service, rows=5, entries=2)
     assert (first["version"], first["rows"], first["labels"]) == ("1", 5, labels)
     assert first["input"] != second["input"]
     assert second["at"] >= first["at"] > 1_600_000_000_000

@@ -52,3 +52,7 @@ def test_every_step_releases_in_weeks_of_the_highest_and_last_in_the_same():
     for step in STEPS:
         assert set(release_weeks(step)) <= set(release_weeks(STEPS[-1]))
         assert release_weeks(step)[-1] == LAST_RELEASE
+
+
+def test_projects_take_turns_by_the_minute():
+    assert Calendar(NOW, turn=2).at(-3) - Calendar(NOW).at(-3) == 2 * 60_000
