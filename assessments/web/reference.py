@@ -168,8 +168,10 @@ def _titles(papers: Path) -> dict[str, str]:
 
 
 def _pictures(files: Iterable[str]) -> list[Picture]:
-    """``monitor-1-drift.png`` shows the drift and belongs to the run ``monitor-1``."""
-    parted = [(file, *Path(file).stem.rpartition("-")) for file in files]
-    order = list(SHOWN)
-    parted.sort(key=lambda one: (order.index(one[3]) if one[3] in order else len(order), one[1]))
-    return [Picture(file, run, SHOWN.get(name, name.replace("_", " "))) for file, run, _, name in parted]
+    """The last of each kind: ``rollout-7-canary.png`` shows the canary and belongs to the run ``rollout-7``."""
+    last: dict[str, tuple[str, str]] = {}
+    for file in sorted(files, key=lambda name: (len(name), name)):
+        run, _, name = Path(file).stem.rpartition("-")
+        last[name] = file, run
+    order = [name for name in SHOWN if name in last] + sorted(last.keys() - SHOWN.keys())
+    return [Picture(*last[name], SHOWN.get(name, name.replace("_", " "))) for name in order]

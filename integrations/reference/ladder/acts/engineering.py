@@ -130,8 +130,9 @@ def _reuse(whole: Whole, repository: Path) -> None:
     """How often each project imports each component, as the repository's own program counted it."""
     counted: dict[str, Any] = json.loads((repository / "component-usage.json").read_text(encoding="utf-8"))
     own, shared = (_lines(repository.glob(pattern)) for pattern in ("projects/*/*.py", "components/*.py"))
-    at, evidence, rows = whole.calendar.at(-1.5), [], []
-    for project in sorted(whole.scenes):
+    evidence, rows = [], []
+    for project, scene in sorted(whole.scenes.items()):
+        at = scene.calendar.at(-1.5)
         counts = counted["projects"].get(project, {})
         run = _run(whole, project, "component-usage", "component usage", at, 0.0)
         run.metrics({f"reuse/{name}": float(count) for name, count in counts.items()})
