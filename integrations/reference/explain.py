@@ -181,13 +181,6 @@ def agreement(
     }
 
 
-def feature_shares(attributions: Maps, names: list[str]) -> dict[str, float]:
-    """Share of each feature of a table (n, features) in all attributions, signs left out; they add up to 1."""
-    size = np.abs(attributions.astype(np.float64)).sum(axis=0)
-    whole = size.sum()
-    return {name: float(value / whole) if whole else 0.0 for name, value in zip(names, size, strict=True)}
-
-
 def _margin(logits: Tensor, target: int) -> Tensor:
     """The logit of a class less the mean of the others (n,): what softmax makes of logits depends on nothing else."""
     others = [column for column in range(logits.shape[1]) if column != target]

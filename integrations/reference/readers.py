@@ -45,16 +45,6 @@ def counts_of(votes: Votes, classes: int) -> Counts:
     return np.stack([(votes == number).sum(axis=1) for number in range(classes)], axis=1)
 
 
-def cohen(votes: Votes, classes: int) -> float:
-    """Cohen's kappa of two readers (1960); NaN when chance alone would make them agree always."""
-    if votes.shape[1] != 2:
-        raise ValueError(f"Cohen's kappa is for two readers, not {votes.shape[1]}")
-    observed = float((votes[:, 0] == votes[:, 1]).mean())
-    shares = [np.bincount(votes[:, reader], minlength=classes) / len(votes) for reader in (0, 1)]
-    chance = float(shares[0] @ shares[1])
-    return (observed - chance) / (1 - chance) if chance < 1 else float("nan")
-
-
 def fleiss(counts: Counts) -> float:
     """Fleiss' kappa (1971) of items that all have the same number of votes; NaN when only one class was ever chosen."""
     readers = int(counts[0].sum())

@@ -22,7 +22,8 @@ LONG_FOR_A_REASON = {
     "maturity/conditions.py": "one short method for each kind of condition, side by side",
     "maturity/scorecard.py": "the values of one tree, which are read together",
 }
-HEAVY = ("torch", "mlflow", "sklearn", "fastapi", "uvicorn", "pandas", "pyarrow", "typst")
+HEAVY = ("torch", "mlflow", "sklearn", "scipy", "onnxruntime", "optuna", "matplotlib", "pydicom", "uvicorn", "pandas")
+HEAVY += ("pyarrow", "typst")
 
 
 def test_the_repository_has_the_folders_and_files_it_was_designed_with() -> None:

@@ -21,13 +21,6 @@ def test_fleiss_kappa_is_that_of_the_example_in_the_literature():
     assert readers.fleiss(np.array(counts)) == pytest.approx(0.210, abs=0.0005)
 
 
-def test_cohens_kappa_is_that_of_the_example_in_the_literature():
-    votes = [(1, 1)] * 20 + [(1, 0)] * 5 + [(0, 1)] * 10 + [(0, 0)] * 15
-    assert readers.cohen(np.array(votes), 2) == pytest.approx(0.4)
-    with pytest.raises(ValueError, match="two readers"):
-        readers.cohen(np.zeros((4, 3), dtype=np.int64), 2)
-
-
 def test_krippendorffs_alpha_is_that_of_the_example_in_the_literature():
     units = ["aa", "ab", "bb", "bb", "bb", "bb", "bb", "ab", "aa", "bb"]  # nominal, two observers, no missing values
     counts = np.array([[unit.count("a"), unit.count("b")] for unit in units])

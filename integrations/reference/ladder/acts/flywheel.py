@@ -20,7 +20,6 @@ from integrations.reference.stories.base import Data
 
 ANSWER_DAYS = 5
 """Working days within which the owner of the feedback channel answers."""
-LAG_LIMIT_DAYS = 30
 _GRID_WEEKS = 0.25
 _MOST_ERRORS = 200
 
